@@ -1,0 +1,1 @@
+//! The one path through Holdfast: admit, match, open, search, disclose, respond.

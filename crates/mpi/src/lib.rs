@@ -1,0 +1,1 @@
+//! Master patient index: matching over keyed features; pure.

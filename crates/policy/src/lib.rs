@@ -1,0 +1,1 @@
+//! Actor, purpose, relationship, consent and time to a permit or a refusal with reasons; pure.

@@ -1,0 +1,1 @@
+//! Incidents, scope, jurisdictions, deadlines, notices and letters; pure.

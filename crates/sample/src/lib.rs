@@ -1,0 +1,1 @@
+//! Believable synthetic communities, patients and message streams from a seed; pure.

@@ -1,0 +1,1 @@
+//! The doors: FHIR API, MLLP, sign-in, operator API and console.

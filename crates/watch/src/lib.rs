@@ -1,0 +1,1 @@
+//! Detectors: ledger entries in, findings out; pure.
