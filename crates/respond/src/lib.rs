@@ -1,1 +1,33 @@
-//! Incidents, scope, jurisdictions, deadlines, notices and letters; pure.
+//! From the ledger to the letter: whom somebody touched ([`scope`]), which law
+//! wants whom told by when ([`duties`]), and the drafts ([`draft`]): packages
+//! for each client, print-ready letters for individuals, deadlines.
+//!
+//! Invariants:
+//! - Pure: bytes and values in, bytes and values out. No file, no network, no
+//!   clock; the date on a letter is an argument.
+//! - A scope follows from ledger entries alone, and names persons only by
+//!   random identifiers.
+//! - Only what a person's own classes say is listed in that person's letter.
+//! - What the law data is not certain of shows as needing counsel's review.
+//! - Nothing here sends anything or claims that it was sent: all output is draft.
+#![forbid(unsafe_code)]
+
+mod calendar;
+mod csv_out;
+mod draft;
+mod duties;
+mod incident;
+mod law;
+mod organization;
+mod render;
+mod scope;
+
+pub use calendar::{DayUnit, add_days, after_year_end, day_of};
+pub use draft::{DraftError, OutputFile, draft};
+pub use duties::{Duty, duties, duties_for};
+pub use incident::{FrozenScope, Incident, IncidentFinding, Status};
+pub use law::{Certainty, InvalidLaw, Law, NEEDS_REVIEW, Who};
+pub use organization::{
+    Addressee, AffectedPerson, Contact, Letterhead, License, Monitoring, Organization,
+};
+pub use scope::{Count, RESIDENCE_UNKNOWN, Scope, ScopeQuery, ScopeRow, Totals, scope};
