@@ -13,14 +13,14 @@ pub struct Timestamp(i64);
 pub struct InvalidTime;
 
 impl Timestamp {
-    /// The earliest instant that can be named.
-    pub const MIN: Timestamp = Timestamp(0);
+    /// The earliest instant that can be named: the beginning of the year 1.
+    pub const MIN: Timestamp = Timestamp(-62_135_596_800_000);
     /// Later than any instant that can occur.
     pub const MAX: Timestamp = Timestamp(253_402_207_200_000);
 
-    /// From milliseconds since the epoch, clamped to the years 1970 to 9999.
+    /// From milliseconds since the epoch, clamped to the years 1 to 9999.
     pub const fn from_millis(millis: i64) -> Self {
-        if millis < 0 {
+        if millis < Self::MIN.0 {
             Self::MIN
         } else if millis > Self::MAX.0 {
             Self::MAX
@@ -129,6 +129,8 @@ mod tests {
         let at = Timestamp::from_millis(1_432_598_400_007);
         assert_eq!(at.to_string(), "2015-05-26T00:00:00.007Z");
         assert_eq!("2015-05-25T20:00:00.007-04:00".parse(), Ok(at));
+        let born = Timestamp::from_millis(-1);
+        assert_eq!(born.to_string(), "1969-12-31T23:59:59.999Z");
         assert_eq!("yesterday".parse::<Timestamp>(), Err(InvalidTime));
     }
 }
