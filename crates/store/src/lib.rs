@@ -1,1 +1,41 @@
-//! The sealed store: versions, indexes, transactions, inbox and outbox.
+//! The sealed store: immutable versions, index rows, generic rows and the inbox,
+//! behind one commit queue.
+//!
+//! Invariants
+//! - Only sealed bytes and tokens come in: no key, no plaintext, no JSON, and
+//!   this crate knows no cipher.
+//! - [`Store::commit`] and [`Store::keep`] are durable when they return.
+//! - A version is written once and never changed; a [`Snapshot`] never sees a
+//!   commit that is younger than it.
+//! - Commits are numbered without a gap and hash-chained; a store whose chain,
+//!   counts or newest acknowledged commit do not fit does not open.
+//! - No clock and no randomness but the store's own identifier.
+//!
+//! Every key and value is laid out in `docs/storage.md`.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod backup;
+mod chain;
+mod check;
+mod codec;
+mod engine;
+mod error;
+mod folder;
+mod layout;
+mod model;
+mod queue;
+mod snapshot;
+mod store;
+mod transaction;
+
+pub use backup::BackupReport;
+pub use check::CheckReport;
+pub use error::{BackupError, CommitError, OpenError, ReadError};
+pub use folder::SCHEMA;
+pub use model::{
+    IndexRow, Kept, KeptPayload, KeptRow, KeptState, ResourceKey, SealedVersion, Stored,
+};
+pub use snapshot::Snapshot;
+pub use store::Store;
+pub use transaction::{Committed, Precondition, RowWrite, Table, Transaction};

@@ -1,0 +1,308 @@
+//! Turns work into one engine batch: checks each transaction in order against
+//! the engine and the transactions that were admitted to the batch before it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use holdfast_base::{CommitNumber, MessageId};
+
+use crate::chain::{CommitRow, Digest, Position};
+use crate::engine::{Bytes, Space, View, Write};
+use crate::error::{CommitError, ReadError};
+use crate::layout::{self, ResourceBytes};
+use crate::model::{KeptPayload, KeptRow, KeptState, ResourceKey};
+use crate::transaction::{Precondition, RowWrite, Transaction};
+
+/// A commit's size: what the journal, the queue and memory are laid out for.
+/// Larger documents belong in several resources.
+pub(crate) const COMMIT_BYTES_MAX: usize = 64 << 20;
+/// Longest key of a generic row.
+const ROW_KEY_BYTES_MAX: usize = 1024;
+/// What a written row costs beside its value.
+const ROW_OVERHEAD_BYTES: usize = 128;
+
+/// What waits in the queue, encoded as far as possible by whoever submits it.
+pub(crate) enum Work {
+    Transaction(Prepared),
+    Keep { payload: KeptPayload, body: Bytes, digest: [u8; 32] },
+}
+
+pub(crate) struct Prepared {
+    puts: Vec<Put>,
+    rows: Vec<RowWrite>,
+    preconditions: Vec<Precondition>,
+    finish: Option<(MessageId, KeptState, Vec<u8>)>,
+    digest: [u8; 32],
+}
+
+struct Put {
+    resource: ResourceBytes,
+    version: u64,
+    index: Bytes,
+    body: Bytes,
+}
+
+/// What a submitter is told once its work is durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Receipt {
+    pub position: Position,
+}
+
+impl Work {
+    /// Checks the form of `transaction` and encodes it.
+    pub(crate) fn transaction(transaction: Transaction) -> Result<(Self, usize), CommitError> {
+        let Transaction { puts, rows, preconditions, finish } = transaction;
+        let mut resources = BTreeSet::new();
+        for (key, sealed) in &puts {
+            if !resources.insert(*key) {
+                return Err(CommitError::Malformed { what: "two versions of one resource" });
+            }
+            if sealed.version == 0 {
+                return Err(CommitError::Malformed { what: "version 0" });
+            }
+            if sealed.parts.len() > usize::from(u8::MAX) {
+                return Err(CommitError::Malformed { what: "more than 255 parts" });
+            }
+        }
+        if rows.iter().any(|row| !(1..=ROW_KEY_BYTES_MAX).contains(&row.key.len())) {
+            return Err(CommitError::Malformed { what: "a row key of 0 or over 1,024 bytes" });
+        }
+        let put = |(key, sealed): &(ResourceKey, crate::model::SealedVersion)| Put {
+            resource: layout::resource_bytes(key),
+            version: sealed.version,
+            index: layout::index_value(sealed).into(),
+            body: layout::body_value(sealed).into(),
+        };
+        let puts: Vec<Put> = puts.iter().map(put).collect();
+        let put_bytes = puts.iter().map(|put| put.index.len() + put.body.len());
+        let row_bytes =
+            rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len));
+        let outcome_bytes = finish.as_ref().map_or(0, |(_, _, outcome)| outcome.len());
+        let overhead = (1 + puts.len() + rows.len()) * ROW_OVERHEAD_BYTES;
+        let bytes = bounded(
+            put_bytes.sum::<usize>() + row_bytes.sum::<usize>() + outcome_bytes + overhead,
+        )?;
+        let digest = digest_of(&puts, &rows, finish.as_ref());
+        Ok((Self::Transaction(Prepared { puts, rows, preconditions, finish, digest }), bytes))
+    }
+
+    /// Encodes a payload to keep.
+    pub(crate) fn keep(payload: &KeptPayload) -> Result<(Self, usize), CommitError> {
+        let bytes = bounded(
+            payload.meta_sealed.len() + payload.payload_sealed.len() + 3 * ROW_OVERHEAD_BYTES,
+        )?;
+        let mut digest = Digest::new("holdfast/store/keep/v1");
+        digest
+            .number(payload.organization.into())
+            .number(payload.received.millis().unsigned_abs())
+            .number(payload.format.into())
+            .bytes(&payload.meta_sealed)
+            .bytes(&payload.payload_sealed);
+        let body = Bytes::from(payload.payload_sealed.as_slice());
+        let payload = KeptPayload {
+            organization: payload.organization,
+            received: payload.received,
+            format: payload.format,
+            meta_sealed: payload.meta_sealed.clone(),
+            payload_sealed: Vec::new(),
+        };
+        Ok((Self::Keep { payload, body, digest: digest.done() }, bytes))
+    }
+}
+
+fn bounded(bytes: usize) -> Result<usize, CommitError> {
+    if bytes > COMMIT_BYTES_MAX {
+        Err(CommitError::TooLarge { bytes, bytes_max: COMMIT_BYTES_MAX })
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn digest_of(
+    puts: &[Put],
+    rows: &[RowWrite],
+    finish: Option<&(MessageId, KeptState, Vec<u8>)>,
+) -> [u8; 32] {
+    let mut digest = Digest::new("holdfast/store/transaction/v1");
+    digest.number(puts.len() as u64);
+    for put in puts {
+        digest.raw(&put.resource).bytes(&put.index).bytes(&put.body);
+    }
+    digest.number(rows.len() as u64);
+    for row in rows {
+        digest.number(row.table as u64).bytes(&row.key);
+        match &row.value {
+            Some(value) => digest.number(1).bytes(value),
+            None => digest.number(0),
+        };
+    }
+    match finish {
+        Some((message, state, outcome)) => {
+            digest.number(1).number(message.0).number(*state as u64).bytes(outcome)
+        }
+        None => digest.number(0),
+    };
+    digest.done()
+}
+
+/// One engine batch in the making.
+pub(crate) struct Batch<'a> {
+    view: &'a dyn View,
+    position: Position,
+    /// What will be written; also what later transactions of the batch see. A
+    /// map, because an engine takes no key twice in one batch.
+    writes: BTreeMap<(Space, Vec<u8>), Option<Bytes>>,
+    /// Current versions of the resources that the batch writes.
+    heads: HashMap<ResourceBytes, u64>,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch on top of what `view` shows, which stands at `position`.
+    pub(crate) fn new(view: &'a dyn View, position: Position) -> Self {
+        Self { view, position, writes: BTreeMap::new(), heads: HashMap::new() }
+    }
+
+    /// Where the store will stand.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether nothing was admitted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Adds `work`, or says why it may not be written; then the batch is as it
+    /// was before.
+    pub(crate) fn admit(&mut self, work: Work) -> Result<Receipt, CommitError> {
+        match work {
+            Work::Transaction(prepared) => self.admit_transaction(prepared),
+            Work::Keep { payload, body, digest } => Ok(self.admit_keep(&payload, body, &digest)),
+        }
+    }
+
+    /// The changes in key order.
+    pub(crate) fn into_writes(self) -> Vec<Write> {
+        let writes = self.writes.into_iter();
+        writes.map(|((space, key), value)| Write { space, key, value }).collect()
+    }
+
+    fn admit_keep(&mut self, payload: &KeptPayload, body: Bytes, digest: &[u8; 32]) -> Receipt {
+        let message = MessageId(self.position.message.0 + 1);
+        let position = self.position.next(digest, message);
+        let key = layout::message_key(message);
+        let row = layout::inbox_value(payload, position.commit, KeptState::Pending, &[]);
+        self.set(Space::Inbox, key.clone(), Some(row.into()));
+        self.set(Space::Payloads, key.clone(), Some(body));
+        self.set(Space::Pending, key, Some(Bytes::empty()));
+        self.advance(position, digest, 0, Vec::new())
+    }
+
+    fn admit_transaction(&mut self, prepared: Prepared) -> Result<Receipt, CommitError> {
+        for (index, precondition) in prepared.preconditions.iter().enumerate() {
+            if !self.holds(precondition)? {
+                return Err(CommitError::Precondition { index });
+            }
+        }
+        for (index, put) in prepared.puts.iter().enumerate() {
+            match self.current_version(&put.resource)? {
+                Some(current) if current >= put.version => {
+                    return Err(CommitError::VersionOrder { index, version: put.version, current });
+                }
+                _ => {}
+            }
+        }
+        let finish = match prepared.finish {
+            Some((message, state, outcome)) => {
+                let row = self.inbox_row(message)?.ok_or(CommitError::UnknownMessage(message))?;
+                if row.state.is_final() {
+                    return Err(CommitError::Finished(message));
+                }
+                Some(KeptRow { state, outcome, ..row })
+            }
+            None => None,
+        };
+        // Nothing below can fail.
+        let position = self.position.next(&prepared.digest, self.position.message);
+        let resources = prepared.puts.iter().map(|put| put.resource).collect();
+        for put in prepared.puts {
+            let key = layout::version_key(&put.resource, position.commit);
+            self.heads.insert(put.resource, put.version);
+            self.set(Space::Index, key.clone(), Some(put.index));
+            self.set(Space::Bodies, key, Some(put.body));
+        }
+        let rows_count = u32::try_from(prepared.rows.len()).unwrap_or(u32::MAX);
+        for row in prepared.rows {
+            self.set(Space::Rows, layout::row_key(row.table, &row.key), row.value.map(Bytes::from));
+        }
+        if let Some(row) = finish {
+            let key = layout::message_key(row.message);
+            let waits = (row.state == KeptState::Pending).then(Bytes::empty);
+            self.set(Space::Inbox, key.clone(), Some(layout::inbox_value_of(&row).into()));
+            self.set(Space::Pending, key, waits);
+        }
+        Ok(self.advance(position, &prepared.digest, rows_count, resources))
+    }
+
+    fn advance(
+        &mut self,
+        position: Position,
+        digest: &[u8; 32],
+        rows_count: u32,
+        puts: Vec<ResourceBytes>,
+    ) -> Receipt {
+        let row = CommitRow { position, digest: *digest, rows_count, puts };
+        self.set(Space::Commits, CommitRow::key(position.commit), Some(row.value().into()));
+        self.position = position;
+        Receipt { position }
+    }
+
+    fn set(&mut self, space: Space, key: Vec<u8>, value: Option<Bytes>) {
+        self.writes.insert((space, key), value);
+    }
+
+    fn get(&self, space: Space, key: Vec<u8>) -> Result<Option<Bytes>, ReadError> {
+        let at = (space, key);
+        match self.writes.get(&at) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.view.get(space, &at.1)?),
+        }
+    }
+
+    fn holds(&self, precondition: &Precondition) -> Result<bool, ReadError> {
+        Ok(match precondition {
+            Precondition::CurrentVersion { key, expected } => {
+                self.current_version(&layout::resource_bytes(key))? == *expected
+            }
+            Precondition::RowAbsent { table, key } => {
+                self.get(Space::Rows, layout::row_key(*table, key))?.is_none()
+            }
+            Precondition::RowEquals { table, key, value } => self
+                .get(Space::Rows, layout::row_key(*table, key))?
+                .is_some_and(|found| *found == **value),
+            Precondition::Pending(message) => {
+                self.get(Space::Pending, layout::message_key(*message))?.is_some()
+            }
+        })
+    }
+
+    fn current_version(&self, resource: &ResourceBytes) -> Result<Option<u64>, ReadError> {
+        if let Some(version) = self.heads.get(resource) {
+            return Ok(Some(*version));
+        }
+        let from = layout::version_key(resource, CommitNumber(u64::MAX));
+        let to = layout::after_prefix(resource);
+        match self.view.scan(Space::Index, &from, to.as_deref()).next() {
+            Some(row) => {
+                let (key, value) = row?;
+                Ok(Some(layout::read_index(&key, &value)?.version))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn inbox_row(&self, message: MessageId) -> Result<Option<KeptRow>, ReadError> {
+        let key = layout::message_key(message);
+        let value = self.get(Space::Inbox, key.clone())?;
+        value.map(|value| layout::read_inbox(&key, &value)).transpose()
+    }
+}

@@ -1,0 +1,153 @@
+//! The commit chain: what makes a lost, changed or inserted commit noticeable.
+//!
+//! `chain(0) = SHA-256("holdfast/store/genesis/v1\0" ‖ store id)`;
+//! `chain(t) = SHA-256("holdfast/store/chain/v1\0" ‖ chain(t-1) ‖ t ‖ digest(t) ‖
+//! last message)`, where the digest covers everything that the commit wrote.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use holdfast_base::{CommitNumber, MessageId};
+
+use crate::codec::{In, Out};
+use crate::engine::Space;
+use crate::error::ReadError;
+use crate::layout::{RESOURCE_BYTES, ResourceBytes, damaged};
+
+const LAYOUT: u8 = 1;
+
+/// SHA-256 of parts one after the other.
+pub(crate) struct Digest(Context);
+
+impl Digest {
+    /// Starts with a name that no other use of SHA-256 here starts with.
+    pub(crate) fn new(domain: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(domain.as_bytes());
+        context.update(&[0]);
+        Self(context)
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update(bytes);
+        self
+    }
+
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+        self.raw(&number.to_be_bytes())
+    }
+
+    /// With its length, so that neighbours cannot trade bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.number(bytes.len() as u64).raw(bytes)
+    }
+
+    pub(crate) fn done(self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.0.finish().as_ref());
+        hash
+    }
+}
+
+/// Where a store stands after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub commit: CommitNumber,
+    pub chain: [u8; 32],
+    /// The last message number that was given out.
+    pub message: MessageId,
+}
+
+impl Position {
+    /// Before the first commit.
+    pub(crate) fn genesis(store_id: &[u8; 16]) -> Self {
+        let mut digest = Digest::new("holdfast/store/genesis/v1");
+        digest.raw(store_id);
+        Self { commit: CommitNumber(0), chain: digest.done(), message: MessageId(0) }
+    }
+
+    /// After one more commit, which wrote what `digest` covers.
+    pub(crate) fn next(&self, digest: &[u8; 32], message: MessageId) -> Self {
+        let commit = CommitNumber(self.commit.0 + 1);
+        let mut chain = Digest::new("holdfast/store/chain/v1");
+        chain.raw(&self.chain).number(commit.0).raw(digest).number(message.0);
+        Self { commit, chain: chain.done(), message }
+    }
+}
+
+/// The row of one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitRow {
+    pub position: Position,
+    pub digest: [u8; 32],
+    /// How many generic rows it wrote.
+    pub rows_count: u32,
+    /// The resources that it wrote a version of.
+    pub puts: Vec<ResourceBytes>,
+}
+
+impl CommitRow {
+    pub(crate) fn key(commit: CommitNumber) -> Vec<u8> {
+        commit.0.to_be_bytes().to_vec()
+    }
+
+    pub(crate) fn value(&self) -> Vec<u8> {
+        let puts_count = u32::try_from(self.puts.len()).unwrap_or(u32::MAX);
+        let start = Out::with_capacity(81 + self.puts.len() * RESOURCE_BYTES)
+            .u8(LAYOUT)
+            .raw(&self.position.chain)
+            .raw(&self.digest)
+            .u64(self.position.message.0)
+            .u32(self.rows_count)
+            .u32(puts_count);
+        self.puts.iter().fold(start, |out, put| out.raw(put)).done()
+    }
+
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
+        Self::parse(key, value)
+            .ok_or_else(|| damaged(Space::Commits, key, "the row has another form"))
+    }
+
+    fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
+        let commit = CommitNumber(u64::from_be_bytes(key.try_into().ok()?));
+        let mut fields = In::new(value);
+        (fields.u8()? == LAYOUT).then_some(())?;
+        let chain = fields.array()?;
+        let digest = fields.array()?;
+        let message = MessageId(fields.u64()?);
+        let rows_count = fields.u32()?;
+        let puts_count = fields.u32()?;
+        let mut puts = Vec::new();
+        for _ in 0..puts_count {
+            puts.push(fields.array()?);
+        }
+        fields.end()?;
+        Some(Self { position: Position { commit, chain, message }, digest, rows_count, puts })
+    }
+
+    /// Whether this row follows on `before`.
+    pub(crate) fn follows(&self, before: &Position) -> bool {
+        before.next(&self.digest, self.position.message) == self.position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_follows_only_on_its_own_predecessor() {
+        let genesis = Position::genesis(&[1; 16]);
+        let row = CommitRow {
+            position: genesis.next(&[5; 32], MessageId(1)),
+            digest: [5; 32],
+            rows_count: 2,
+            puts: vec![[9; RESOURCE_BYTES]],
+        };
+        let key = CommitRow::key(row.position.commit);
+        let read = CommitRow::read(&key, &row.value()).expect("a commit row");
+        assert_eq!(read, row);
+        assert!(read.follows(&genesis));
+        assert!(!read.follows(&Position::genesis(&[2; 16])));
+        assert!(!CommitRow { digest: [6; 32], ..read.clone() }.follows(&genesis));
+        assert!(!read.follows(&read.position));
+    }
+}

@@ -1,0 +1,116 @@
+//! The seam to a storage engine: ordered keyspaces, consistent views, atomic
+//! durable batches. Everything above it is engine-neutral.
+
+mod on_fjall;
+
+use std::sync::Arc;
+
+pub(crate) use on_fjall::FjallEngine;
+
+/// A cheaply cloned byte string.
+pub(crate) type Bytes = fjall::Slice;
+
+/// The ordered keyspaces of a store. `docs/storage.md` has their layouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(crate) enum Space {
+    /// Commit number → chain row.
+    Commits = 0,
+    /// Resource and commit, descending → version without body.
+    Index = 1,
+    /// Resource and commit, descending → sealed parts.
+    Bodies = 2,
+    /// Table and key → value.
+    Rows = 3,
+    /// Message → state and particulars.
+    Inbox = 4,
+    /// Message → sealed payload.
+    Payloads = 5,
+    /// Message → nothing; those that wait.
+    Pending = 6,
+}
+
+impl Space {
+    /// All, in the order in which a backup copies them: what proves a copy
+    /// whole comes last.
+    pub(crate) const ALL: [Space; 7] = [
+        Self::Bodies,
+        Self::Index,
+        Self::Rows,
+        Self::Payloads,
+        Self::Inbox,
+        Self::Pending,
+        Self::Commits,
+    ];
+
+    /// The name in errors and on disk.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Commits => "commits",
+            Self::Index => "index",
+            Self::Bodies => "bodies",
+            Self::Rows => "rows",
+            Self::Inbox => "inbox",
+            Self::Payloads => "payloads",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// What the storage engine says when it fails. Says nothing about values.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(Arc<str>);
+
+impl EngineError {
+    pub(crate) fn new(what: impl std::fmt::Display) -> Self {
+        Self(what.to_string().into())
+    }
+}
+
+/// Key and value pairs in key order, from either end.
+pub(crate) type Scan =
+    Box<dyn DoubleEndedIterator<Item = Result<(Bytes, Bytes), EngineError>> + Send>;
+
+/// Keys in key order, without reading their values.
+pub(crate) type Keys = Box<dyn Iterator<Item = Result<Bytes, EngineError>> + Send>;
+
+/// Whether a batch must have reached the disk when the write returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Yes: fsync.
+    Synced,
+    /// Not yet: a later synced batch of the same engine carries it along.
+    Buffered,
+}
+
+/// One change of one key.
+pub(crate) struct Write {
+    pub space: Space,
+    pub key: Vec<u8>,
+    /// `None` deletes.
+    pub value: Option<Bytes>,
+}
+
+/// A storage engine.
+pub(crate) trait Engine: Send + Sync {
+    /// A consistent view over all keyspaces as they are now.
+    fn view(&self) -> Box<dyn View>;
+
+    /// Writes all or nothing, no key twice. After an error the engine must be
+    /// opened anew: what reached the disk is not known.
+    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), EngineError>;
+}
+
+/// A consistent view: later writes do not show.
+pub(crate) trait View: Send + Sync {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// From `from` on, up to but without `to`.
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Scan;
+
+    /// The keys of [`scan`](Self::scan).
+    fn keys(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Keys;
+
+    fn contains(&self, space: Space, key: &[u8]) -> Result<bool, EngineError>;
+}

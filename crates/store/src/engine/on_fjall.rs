@@ -1,0 +1,142 @@
+//! The embedded engine: fjall, a log-structured merge tree in Rust.
+//!
+//! Values are sealed, so nothing is compressed anywhere. Bodies and payloads are
+//! kept apart from their keys (key-value separation): compaction then moves
+//! pointers, not megabytes.
+
+use std::path::Path;
+
+use fjall::config::CompressionPolicy;
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
+    Readable,
+};
+
+use super::{Bytes, Durability, Engine, EngineError, Keys, Scan, Space, View, Write};
+
+/// Shared by all keyspaces; index rows of the patients that are being read.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Bounds what is replayed at open: about a second's worth of reading.
+const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// Two of seven keyspaces see most bytes: bounds memory to some tens of MiB.
+const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+/// Larger values than this are kept apart from their keys.
+const SEPARATED_BYTES_MIN: u32 = 2 << 10;
+/// Size of the files of separated values: several documents a file, and still
+/// cheap to rewrite.
+const BLOB_FILE_BYTES: u64 = 64 << 20;
+
+impl From<fjall::Error> for EngineError {
+    fn from(error: fjall::Error) -> Self {
+        Self::new(format_args!("{error:?}"))
+    }
+}
+
+#[derive(Clone)]
+struct Keyspaces([Keyspace; 7]);
+
+impl Keyspaces {
+    fn of(&self, space: Space) -> &Keyspace {
+        &self.0[space as usize]
+    }
+}
+
+/// A fjall database with the keyspaces of a store.
+pub(crate) struct FjallEngine {
+    database: Database,
+    keyspaces: Keyspaces,
+}
+
+impl FjallEngine {
+    /// Opens the database in `dir`, or makes it. Replays the journal.
+    pub(crate) fn open(dir: &Path) -> Result<Self, EngineError> {
+        let database = Database::builder(dir)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let open = |space: Space| database.keyspace(space.name(), || options(space));
+        let keyspaces = Keyspaces([
+            open(Space::Commits)?,
+            open(Space::Index)?,
+            open(Space::Bodies)?,
+            open(Space::Rows)?,
+            open(Space::Inbox)?,
+            open(Space::Payloads)?,
+            open(Space::Pending)?,
+        ]);
+        Ok(Self { database, keyspaces })
+    }
+}
+
+fn options(space: Space) -> KeyspaceCreateOptions {
+    let options = KeyspaceCreateOptions::default()
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .index_block_compression_policy(CompressionPolicy::disabled())
+        .max_memtable_size(MEMTABLE_BYTES_MAX);
+    match space {
+        Space::Bodies | Space::Payloads => options.with_kv_separation(Some(
+            KvSeparationOptions::default()
+                .compression(CompressionType::None)
+                .separation_threshold(SEPARATED_BYTES_MIN)
+                .file_target_size(BLOB_FILE_BYTES),
+        )),
+        _ => options,
+    }
+}
+
+impl Engine for FjallEngine {
+    fn view(&self) -> Box<dyn View> {
+        Box::new(FjallView {
+            snapshot: self.database.snapshot(),
+            keyspaces: self.keyspaces.clone(),
+        })
+    }
+
+    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), EngineError> {
+        let mode = match durability {
+            Durability::Synced => PersistMode::SyncAll,
+            Durability::Buffered => PersistMode::Buffer,
+        };
+        let mut batch = self.database.batch().durability(Some(mode));
+        for write in writes {
+            let keyspace = self.keyspaces.of(write.space);
+            match write.value {
+                Some(value) => batch.insert(keyspace, write.key, value),
+                None => batch.remove(keyspace, write.key),
+            }
+        }
+        Ok(batch.commit()?)
+    }
+}
+
+struct FjallView {
+    snapshot: fjall::Snapshot,
+    keyspaces: Keyspaces,
+}
+
+impl FjallView {
+    fn range(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> fjall::Iter {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let range = (Included(from), to.map_or(Unbounded, Excluded));
+        self.snapshot.range::<&[u8], _>(self.keyspaces.of(space), range)
+    }
+}
+
+impl View for FjallView {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.snapshot.get(self.keyspaces.of(space), key)?)
+    }
+
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Scan {
+        Box::new(self.range(space, from, to).map(|row| Ok(row.into_inner()?)))
+    }
+
+    fn keys(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Keys {
+        Box::new(self.range(space, from, to).map(|row| Ok(row.key()?)))
+    }
+
+    fn contains(&self, space: Space, key: &[u8]) -> Result<bool, EngineError> {
+        Ok(self.snapshot.contains_key(self.keyspaces.of(space), key)?)
+    }
+}

@@ -1,0 +1,263 @@
+//! The store itself: open, commit, keep, snapshot.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use holdfast_base::{CommitNumber, MessageId};
+use parking_lot::RwLock;
+
+use crate::apply::{Batch, Work};
+use crate::chain::Position;
+use crate::check;
+use crate::engine::{Durability, Engine, FjallEngine, Space};
+use crate::error::{CommitError, OpenError, ReadError};
+use crate::folder::{Folder, Watermark};
+use crate::model::KeptPayload;
+use crate::queue::{Job, Queue};
+use crate::snapshot::{Pinned, Snapshot};
+use crate::transaction::{Committed, Transaction};
+
+/// The sealed store of one server. Thread-safe; share it in an `Arc`.
+///
+/// Calls block (on the disk, and in [`commit`](Self::commit) and
+/// [`keep`](Self::keep) on the queue): call them from blocking threads.
+/// Dropping the store finishes what waits in the queue.
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What callers and the writer share.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    /// What new snapshots see: the newest durable commit.
+    pub(crate) published: RwLock<Arc<Pinned>>,
+    pub(crate) store_id: [u8; 16],
+    engine: Arc<dyn Engine>,
+    folder: Arc<Folder>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes one where there is none.
+    ///
+    /// Checks the schema, the newest acknowledged commit, the chain and counts
+    /// of the newest commits and that what these wrote is there.
+    /// [`check`](Self::check) looks at everything.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is served from a store that does not open.
+    pub fn open(dir: &Path) -> Result<Store, OpenError> {
+        let folder = Arc::new(Folder::lock(dir)?);
+        let format = folder.read_format()?;
+        if format.is_some() && !folder.engine().is_dir() {
+            let (place, what) = ("engine".to_owned(), "the folder is missing");
+            return Err(OpenError::Damaged { place, what });
+        }
+        let engine = FjallEngine::open(&folder.engine()).map_err(OpenError::Engine)?;
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let view = engine.view();
+        let store_id = match format {
+            Some(id) => id,
+            None => create(&folder, view.as_ref())?,
+        };
+        let (watermark, acknowledged, chain) = folder.open_watermark()?;
+        let position = check::newest(view.as_ref(), &store_id)?;
+        check::recent(view.as_ref(), &store_id, &position)?;
+        check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
+        let pinned = Pinned::new(view, position, engine.clone(), folder.clone());
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            published: RwLock::new(Arc::new(pinned)),
+            store_id,
+            engine,
+            folder,
+        });
+        let writer = Writer { shared: shared.clone(), watermark };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let writer = thread
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+        Ok(Store { shared, writer: Some(writer) })
+    }
+
+    /// A view of everything up to the newest durable commit. Cheap; keep it for
+    /// the length of a request, not for ever.
+    pub fn snapshot(&self) -> Snapshot {
+        let pinned = self.shared.published.read().clone();
+        let commit = pinned.position.commit;
+        Snapshot::at(pinned, commit)
+    }
+
+    /// Resources as they were after commit `commit`: for the later pages of a
+    /// search. Generic rows and the inbox have no versions: they show as they
+    /// are now. `None` when there is no such commit yet.
+    pub fn snapshot_at(&self, commit: CommitNumber) -> Option<Snapshot> {
+        let pinned = self.shared.published.read().clone();
+        (commit <= pinned.position.commit).then(|| Snapshot::at(pinned, commit))
+    }
+
+    /// Writes `transaction`, all of it or nothing. Durable on return. Shares one
+    /// fsync with whatever else waits; not safe to repeat blindly after
+    /// [`CommitError::Engine`].
+    ///
+    /// # Errors
+    /// [`CommitError`]; a precondition that fails concerns its own transaction
+    /// only.
+    pub fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
+        let (work, bytes) = Work::transaction(transaction)?;
+        let Position { commit, chain, .. } = self.shared.queue.submit(work, bytes)?.position;
+        Ok(Committed { commit, chain })
+    }
+
+    /// Keeps an inbound payload as pending. Durable on return.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub fn keep(&self, payload: &KeptPayload) -> Result<MessageId, CommitError> {
+        let (work, bytes) = Work::keep(payload)?;
+        Ok(self.shared.queue.submit(work, bytes)?.position.message)
+    }
+
+    /// The newest durable commit and its chain hash; commit 0 and the hash of
+    /// the store's identifier when there is none.
+    pub fn last_commit(&self) -> (CommitNumber, [u8; 32]) {
+        let position = self.shared.published.read().position;
+        (position.commit, position.chain)
+    }
+
+    /// The chain hash after `commit`: to compare with what the ledger knows.
+    /// `None` when there is no such commit or its row cannot be read; the first
+    /// cannot happen to a commit that was acknowledged.
+    pub fn chain_at(&self, commit: CommitNumber) -> Option<[u8; 32]> {
+        let pinned = self.shared.published.read().clone();
+        match check::position_at(pinned.view.as_ref(), &self.shared.store_id, commit) {
+            Ok(position) => position.map(|position| position.chain),
+            Err(error) => {
+                tracing::error!(commit = commit.0, %error, "a commit row cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Looks at everything: every link of the chain, every version with its body,
+    /// every kept payload. Takes as long as reading all keys does; commits go on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadError`] that names the first place that does not fit.
+    pub fn check(&self) -> Result<check::CheckReport, ReadError> {
+        let pinned = self.shared.published.read().clone();
+        check::everything(pinned.view.as_ref(), &self.shared.store_id, &pinned.position)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("last", &self.last_commit().0).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer had panicked");
+        }
+    }
+}
+
+/// Makes an empty folder a store. A folder with commits but without a `format`
+/// file is a damaged store or half a backup, not an empty one.
+fn create(folder: &Folder, view: &dyn crate::engine::View) -> Result<[u8; 16], OpenError> {
+    for space in Space::ALL {
+        if view.keys(space, &[], None).next().transpose().map_err(OpenError::Engine)?.is_some() {
+            let (place, what) = ("format".to_owned(), "the file is missing");
+            return Err(OpenError::Damaged { place, what });
+        }
+    }
+    let mut store_id = [0; 16];
+    holdfast_base::fill_random(&mut store_id);
+    folder.create_watermark(&Position::genesis(&store_id))?;
+    folder.write_format(&store_id)?;
+    Ok(store_id)
+}
+
+/// The one thread that writes.
+struct Writer {
+    shared: Arc<Shared>,
+    watermark: Watermark,
+}
+
+impl Writer {
+    fn run(mut self) {
+        // Whatever ends this thread, nobody may wait for it in vain.
+        struct Abandon(Arc<Shared>);
+        impl Drop for Abandon {
+            fn drop(&mut self) {
+                self.0.queue.abandon();
+            }
+        }
+        let _abandon = Abandon(self.shared.clone());
+        while let Some(jobs) = self.shared.queue.take() {
+            if self.write(jobs).is_err() {
+                break;
+            }
+        }
+        if let Err(error) = self.watermark.sync() {
+            tracing::error!(%error, "the watermark was not synced");
+        }
+    }
+
+    /// Checks the jobs in order, writes those that may be written in one synced
+    /// batch, publishes it, then answers.
+    fn write(&mut self, jobs: Vec<Job>) -> Result<(), Broken> {
+        let before = self.shared.published.read().clone();
+        let mut batch = Batch::new(before.view.as_ref(), before.position);
+        let mut admitted = Vec::with_capacity(jobs.len());
+        let mut refused = Vec::new();
+        for job in jobs {
+            match batch.admit(job.work) {
+                Ok(receipt) => admitted.push((job.answer, receipt)),
+                Err(error) => refused.push((job.answer, error)),
+            }
+        }
+        let position = batch.position();
+        let written = if batch.is_empty() {
+            Ok(())
+        } else {
+            self.shared.engine.write(batch.into_writes(), Durability::Synced)
+        };
+        if let Err(error) = written {
+            tracing::error!(commit = position.commit.0, %error, "the storage engine failed");
+            for (answer, _) in admitted {
+                let _gone = answer.send(Err(CommitError::Engine(error.clone())));
+            }
+            for (answer, _) in refused {
+                let _gone = answer.send(Err(CommitError::Stopped));
+            }
+            return Err(Broken);
+        }
+        if !admitted.is_empty() {
+            if let Err(error) = self.watermark.advance(&position) {
+                // The commit is durable; only the check at the next open is weaker.
+                tracing::error!(commit = position.commit.0, %error, "the watermark stands still");
+            }
+            let Shared { engine, folder, published, .. } = &*self.shared;
+            let pinned = Pinned::new(engine.view(), position, engine.clone(), folder.clone());
+            *published.write() = Arc::new(pinned);
+        }
+        for (answer, receipt) in admitted {
+            let _gone = answer.send(Ok(receipt));
+        }
+        for (answer, error) in refused {
+            let _gone = answer.send(Err(error));
+        }
+        Ok(())
+    }
+}
+
+/// The engine failed: what reached the disk is not known.
+struct Broken;
