@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod converted;
+pub mod hl7v2;
+pub mod mllp;
 
 pub use converted::{
     BundleRequest, Converted, ConvertedResource, DocumentChange, DocumentChangeKind, Issue, Notice,
