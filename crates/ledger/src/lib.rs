@@ -1,8 +1,28 @@
 //! The Merkle log: entries, checkpoints, proofs and the offline verifier.
+//!
+//! Invariants: an append is durable before it returns; nothing is ever changed
+//! or removed; a leaf says nothing about its entry; tiles and checkpoint follow
+//! from the entries and never lead them; opening refuses a ledger of which
+//! anything acknowledged is missing or changed; [`verify`] uses no key but public
+//! ones and nothing of the part that writes. There is no cipher here (the keeper
+//! brings one) and no clock.
 #![forbid(unsafe_code)]
 
+mod bodies;
 mod entry;
+mod error;
 mod filter;
+mod layout;
+mod leaf;
+mod ledger;
+mod note;
+#[cfg(test)]
+mod testing;
+mod tree;
 
 pub use entry::{Action, Actor, Entry, Event, Touch};
+pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
+pub use ledger::{BodySealer, ENTRY_BYTES_MAX, Ledger, LedgerKeys};
+pub use note::{Checkpoint, CheckpointSigner, NoteError, VerifierKey};
+pub use tree::Hash;
