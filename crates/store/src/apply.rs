@@ -93,7 +93,7 @@ impl Work {
         let mut digest = Digest::new("holdfast/store/keep/v1");
         digest
             .number(payload.organization.into())
-            .number(payload.received.millis().unsigned_abs())
+            .raw(&payload.received.millis().to_be_bytes())
             .number(payload.format.into())
             .bytes(&payload.meta_sealed)
             .bytes(&payload.payload_sealed);
@@ -304,5 +304,162 @@ impl<'a> Batch<'a> {
         let key = layout::message_key(message);
         let value = self.get(Space::Inbox, key.clone())?;
         value.map(|value| layout::read_inbox(&key, &value)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use holdfast_base::{ElementClass, PatientId, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::{Durability, Engine, FjallEngine};
+    use crate::model::SealedVersion;
+    use crate::transaction::Table;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Commit(Transaction),
+        Keep(KeptPayload),
+    }
+
+    fn resource(token: u8) -> ResourceKey {
+        ResourceKey {
+            organization: 1,
+            patient: PatientId::from_bytes([2; 16]),
+            type_code: 3,
+            id_token: [token; 16],
+        }
+    }
+
+    fn sealed(version: u64) -> SealedVersion {
+        SealedVersion {
+            version,
+            deleted: version % 3 == 0,
+            last_updated: Timestamp::from_millis(1),
+            parts: vec![(ElementClass::Clinical, vec![version as u8; 3])],
+            index: vec![],
+            id_sealed: vec![],
+        }
+    }
+
+    fn precondition() -> impl Strategy<Value = Precondition> {
+        let row = (0..2u8, 0..2u8);
+        prop_oneof![
+            (0..3u8, proptest::option::of(1..4u64)).prop_map(|(token, expected)| {
+                Precondition::CurrentVersion { key: resource(token), expected }
+            }),
+            row.clone().prop_map(|(key, _)| Precondition::RowAbsent {
+                table: Table::Dedupe,
+                key: vec![key]
+            }),
+            row.prop_map(|(key, value)| Precondition::RowEquals {
+                table: Table::Dedupe,
+                key: vec![key],
+                value: vec![value]
+            }),
+            (1..4u64).prop_map(|message| Precondition::Pending(MessageId(message))),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let puts = proptest::collection::btree_map(0..3u8, 1..4u64, 0..3).prop_map(|puts| {
+            puts.into_iter().map(|(token, version)| (resource(token), sealed(version))).collect()
+        });
+        let row = (0..2u8, proptest::option::of(0..2u8)).prop_map(|(key, value)| RowWrite {
+            table: Table::Dedupe,
+            key: vec![key],
+            value: value.map(|value| vec![value]),
+        });
+        let state = prop_oneof![
+            Just(KeptState::Pending),
+            Just(KeptState::Accepted),
+            Just(KeptState::Review)
+        ];
+        let finish =
+            (1..4u64, state).prop_map(|(message, state)| (MessageId(message), state, vec![7]));
+        let transaction = (
+            puts,
+            proptest::collection::vec(row, 0..3),
+            proptest::collection::vec(precondition(), 0..2),
+            proptest::option::weighted(0.3, finish),
+        )
+            .prop_map(|(puts, rows, preconditions, finish)| {
+                Step::Commit(Transaction { puts, rows, preconditions, finish })
+            });
+        let keep = Just(Step::Keep(KeptPayload {
+            organization: 1,
+            received: Timestamp::from_millis(5),
+            format: 1,
+            meta_sealed: vec![1],
+            payload_sealed: vec![2; 9],
+        }));
+        prop_oneof![4 => transaction, 1 => keep]
+    }
+
+    /// Writes the steps in batches of `size` and says how each one ended.
+    fn run(engine: &FjallEngine, steps: &[Step], size: usize) -> Vec<String> {
+        let mut position = Position::genesis(&[0; 16]);
+        let mut ends = Vec::new();
+        for steps in steps.chunks(size) {
+            let view = engine.view();
+            let mut batch = Batch::new(view.as_ref(), position);
+            for step in steps {
+                let (work, _) = match step {
+                    Step::Commit(transaction) => Work::transaction(transaction.clone()).unwrap(),
+                    Step::Keep(payload) => Work::keep(payload).unwrap(),
+                };
+                ends.push(format!("{:?}", batch.admit(work)));
+            }
+            position = batch.position();
+            engine.write(batch.into_writes(), Durability::Buffered).unwrap();
+        }
+        ends
+    }
+
+    fn dump(engine: &FjallEngine) -> Vec<(Space, Vec<u8>, Vec<u8>)> {
+        let view = engine.view();
+        let rows = Space::ALL.into_iter().flat_map(|space| {
+            let rows = view.scan(space, &[], None).map(move |row| (space, row.unwrap()));
+            rows.collect::<Vec<_>>()
+        });
+        rows.map(|(space, (key, value))| (space, key.to_vec(), value.to_vec())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn one_batch_of_many_is_many_batches_of_one(
+            steps in proptest::collection::vec(step(), 1..24),
+        ) {
+            let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let one = FjallEngine::open(one.path()).unwrap();
+            let many = FjallEngine::open(many.path()).unwrap();
+            prop_assert_eq!(run(&one, &steps, 1), run(&many, &steps, steps.len()));
+            prop_assert_eq!(dump(&one), dump(&many));
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_write_is_refused_before_it_waits() {
+        let twice = Transaction {
+            puts: vec![(resource(1), sealed(1)), (resource(1), sealed(2))],
+            ..Transaction::default()
+        };
+        assert!(matches!(Work::transaction(twice), Err(CommitError::Malformed { .. })));
+        let zero = Transaction { puts: vec![(resource(1), sealed(0))], ..Transaction::default() };
+        assert!(matches!(Work::transaction(zero), Err(CommitError::Malformed { .. })));
+        for key in [vec![], vec![0; ROW_KEY_BYTES_MAX + 1]] {
+            let row = RowWrite { table: Table::Link, key, value: None };
+            let odd = Transaction { rows: vec![row], ..Transaction::default() };
+            assert!(matches!(Work::transaction(odd), Err(CommitError::Malformed { .. })));
+        }
+        let row =
+            RowWrite { table: Table::Link, key: vec![1], value: Some(vec![0; COMMIT_BYTES_MAX]) };
+        let huge = Transaction { rows: vec![row], ..Transaction::default() };
+        assert!(matches!(Work::transaction(huge), Err(CommitError::TooLarge { .. })));
     }
 }
