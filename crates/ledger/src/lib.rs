@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod bundle;
 mod entry;
 mod error;
 mod filter;
@@ -16,6 +17,7 @@ mod layout;
 mod leaf;
 mod ledger;
 mod note;
+mod proof;
 #[cfg(test)]
 mod testing;
 mod tree;

@@ -5,6 +5,7 @@ mod recover;
 mod tests;
 mod tiles;
 mod view;
+mod writer;
 
 use std::fs::File;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use holdfast_base::{Clock, LedgerIndex, fill_random};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::bodies::{BodyWriter, Disk, Medium, Record, read_record};
+use crate::bodies::{Record, read_record};
 use crate::error::{AppendError, BodyUnreadable, Damage, OpenError, ReadError};
 use crate::leaf::{SALT_BYTES, commitment};
 use crate::note::{Checkpoint, CheckpointSigner};
@@ -23,8 +24,7 @@ use crate::{Entry, Filter, Placed};
 
 use tiles::GrowingTree;
 use view::{ENTRIES_MAX, View};
-
-pub(crate) use tiles::encode_leaf;
+use writer::{BodyWriter, Disk, Medium};
 
 /// No entry is longer as JSON: an access to some thousands of resources fits.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;

@@ -11,10 +11,9 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::tiles::GrowingTree;
 use super::view::View;
+use super::writer::{BodyWriter, Medium};
 use super::{Ledger, LedgerKeys, Queue, Writer, open_record};
-use crate::bodies::{
-    BodyWriter, Medium, SEGMENT_ENTRIES, Tail, list_segments, scan_segment, segment_path,
-};
+use crate::bodies::{SEGMENT_ENTRIES, Tail, list_segments, scan_segment, segment_path};
 use crate::error::{Damage, OpenError};
 use crate::layout::{
     BODIES, CHECKPOINT, LOCK, TILES, TileAddress, UNFINISHED, files_below, sync_folder, write_whole,
