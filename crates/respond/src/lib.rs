@@ -14,11 +14,13 @@
 
 mod calendar;
 mod csv_out;
+mod document;
 mod draft;
 mod duties;
 mod incident;
 mod law;
 mod organization;
+mod pdf;
 mod render;
 mod scope;
 
@@ -30,4 +32,5 @@ pub use law::{Certainty, InvalidLaw, Law, NEEDS_REVIEW, Who};
 pub use organization::{
     Addressee, AffectedPerson, Contact, Letterhead, License, Monitoring, Organization,
 };
+pub use pdf::PdfError;
 pub use scope::{Count, RESIDENCE_UNKNOWN, Scope, ScopeQuery, ScopeRow, Totals, scope};

@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::{Case, Client, Matter};
+use holdfast_base::ElementClass;
+
+use super::{Case, Client, Matter, letter::MONITORING_BLANK};
 use crate::{
     calendar::{day_of, long},
     csv_out::Table,
     duties::Duty,
+    incident::Status,
     law::NEEDS_REVIEW,
+    pdf::Fonts,
     render::align,
 };
 
@@ -117,6 +121,10 @@ pub(super) fn deadlines_text(matter: &Matter<'_>) -> String {
         );
         wrap(&mut out, &duty.note, "      ", 92);
     }
+    out.push_str("\nLaws in the data:\n");
+    for law in &matter.law.jurisdiction {
+        let _ = writeln!(out, "  {:<9} {}, {}", law.code, law.name, law.statute);
+    }
     out
 }
 
@@ -134,7 +142,7 @@ fn due_line(matter: &Matter<'_>, duty: &Duty) -> String {
 }
 
 /// What is here, what is missing, what counsel has to settle.
-pub(super) fn index_text(matter: &Matter<'_>) -> String {
+pub(super) fn index_text(matter: &Matter<'_>, fonts: &Fonts) -> String {
     let incident = matter.incident;
     let totals = &matter.scope.totals;
     let mut out = String::new();
@@ -177,7 +185,7 @@ pub(super) fn index_text(matter: &Matter<'_>) -> String {
     align(&mut out, &rows);
 
     out.push_str("\nBefore anything is sent\n");
-    let mut points = open_points(matter);
+    let mut points = open_points(matter, fonts);
     points.dedup();
     for point in points {
         wrap(&mut out, &format!("- {point}"), "  ", 92);
@@ -186,7 +194,7 @@ pub(super) fn index_text(matter: &Matter<'_>) -> String {
 }
 
 /// Everything a person has to do or settle, most general first.
-fn open_points(matter: &Matter<'_>) -> Vec<String> {
+fn open_points(matter: &Matter<'_>, fonts: &Fonts) -> Vec<String> {
     let mut points = vec![
         "Record the four-factor risk assessment, 45 CFR 164.402(2); without it a breach is presumed.".to_owned(),
     ];
@@ -200,6 +208,7 @@ fn open_points(matter: &Matter<'_>) -> Vec<String> {
         }
     }
     points.extend(review);
+    points.extend(letter_points(matter, fonts));
     for (id, client) in &matter.clients {
         let unreachable = client.cases.iter().filter(|case| case.letter.is_none()).count();
         if unreachable > 0 {
@@ -210,6 +219,70 @@ fn open_points(matter: &Matter<'_>) -> Vec<String> {
             };
             points.push(format!(
                 "{id}: {unreachable} records have no complete address; substitute notice is owed: {how}."
+            ));
+        }
+    }
+    points
+}
+
+/// What is missing or doubtful in the letters.
+fn letter_points(matter: &Matter<'_>, fonts: &Fonts) -> Vec<String> {
+    let mut points = Vec::new();
+    if matter.incident.status < Status::Contained {
+        points.push(
+            "The incident is not contained; the letters say that it is being worked on.".to_owned(),
+        );
+    }
+    let letters = || {
+        matter
+            .clients
+            .values()
+            .flat_map(|client| &client.cases)
+            .filter_map(|case| Some((case.person?, case.letter.as_ref()?)))
+    };
+    let owed = letters().filter(|(person, _)| {
+        let state = person.state.as_deref().unwrap_or_default().to_ascii_uppercase();
+        person.classes.contains(ElementClass::GovernmentId)
+            && matter.law.monitoring(&state).is_some()
+    });
+    let owed = owed.count();
+    if owed > 0 && matter.letterhead.monitoring.is_none() {
+        points.push(format!(
+            "{owed} letters must offer credit monitoring and no provider is given: each has the \
+             blank {MONITORING_BLANK}."
+        ));
+    }
+    let telephone = |client: &Client<'_>| {
+        matter.letterhead.contact.telephone.is_some()
+            || client.organization.contact.telephone.is_some()
+    };
+    for (id, _) in matter.clients.iter().filter(|(_, client)| !telephone(client)) {
+        points.push(format!("{id}: no telephone number for questions is given."));
+    }
+    if matter
+        .law
+        .bureau
+        .iter()
+        .chain(&matter.law.agency)
+        .any(|office| office.certainty.needs_review())
+    {
+        points.push(
+            "Addresses and telephone numbers of credit bureaus and authorities in the letters are \
+             not verified; compare them with the offices' own pages before printing."
+                .to_owned(),
+        );
+    }
+    for rule in matter.law.monitoring.iter().filter(|rule| rule.certainty.needs_review()) {
+        points
+            .push(format!("{}: credit monitoring, {}: {NEEDS_REVIEW}.", rule.state, rule.citation));
+    }
+    for (person, path) in letters() {
+        let lines = person.address.expose().iter();
+        let texts = lines.chain([person.name.expose(), person.city.expose()]);
+        if !texts.into_iter().all(|text| fonts.covers(text)) {
+            points.push(format!(
+                "{path}: name or address has characters that the letter's typeface lacks; they \
+                 are printed as question marks."
             ));
         }
     }

@@ -1,7 +1,9 @@
 //! Drafts: packages for clients, letters for individuals, deadlines, an index.
 //! Nothing is sent, and no text claims that it was.
 
+mod letter;
 mod lists;
+mod notice;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ use crate::{
     incident::Incident,
     law::Law,
     organization::{AffectedPerson, Letterhead, Organization},
+    pdf::{Fonts, PdfError, render},
     scope::{Scope, ScopeRow},
 };
 
@@ -62,6 +65,9 @@ pub enum DraftError {
     /// The scope names an organization of which nothing was given.
     #[error("nothing is known of organization {0}, in whose name letters would go")]
     UnknownOrganization(OrganizationId),
+    /// A PDF could not be made.
+    #[error(transparent)]
+    Pdf(#[from] PdfError),
 }
 
 impl DraftError {
@@ -72,6 +78,7 @@ impl DraftError {
             | Self::ClassesBeyondScope { .. }
             | Self::GivenTwice { .. }
             | Self::UnknownOrganization(_) => Category::Incorrect,
+            Self::Pdf(_) => Category::Fault,
         }
     }
 }
@@ -111,7 +118,8 @@ pub(crate) struct Client<'a> {
 /// - `index.txt`: what is here, what is missing, what counsel has to settle.
 ///
 /// # Errors
-/// [`DraftError`] when persons, organizations and scope do not fit together.
+/// [`DraftError`] when persons, organizations and scope do not fit together, or
+/// when a PDF cannot be made.
 pub fn draft(
     incident: &Incident,
     scope: &Scope,
@@ -128,19 +136,33 @@ pub fn draft(
         duties: duties_for(scope, incident.discovered, law, organizations),
         clients: assemble(scope, persons, organizations)?,
     };
+    let fonts = Fonts::load()?;
+    let date = letterhead.date.date();
     let mut files = Vec::new();
     for (id, client) in &matter.clients {
         files.push(OutputFile {
             path: format!("clients/{id}/persons.csv"),
             bytes: lists::persons_csv(client).into_bytes(),
         });
+        let notice = notice::compose(&matter, id, client);
+        files.push(OutputFile {
+            path: format!("clients/{id}/notice.pdf"),
+            bytes: render(&fonts, &notice, date)?,
+        });
+        for case in &client.cases {
+            if let (Some(person), Some(path)) = (case.person, &case.letter) {
+                let letter = letter::compose(&matter, client.organization, case.row, person);
+                let bytes = render(&fonts, &letter, date)?;
+                files.push(OutputFile { path: path.clone(), bytes });
+            }
+        }
     }
     let mut text = |path: &str, text: String| {
         files.push(OutputFile { path: path.to_owned(), bytes: text.into_bytes() });
     };
     text("deadlines.csv", lists::deadlines_csv(&matter));
     text("deadlines.txt", lists::deadlines_text(&matter));
-    text("index.txt", lists::index_text(&matter));
+    text("index.txt", lists::index_text(&matter, &fonts));
     Ok(files)
 }
 
