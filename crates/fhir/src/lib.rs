@@ -1,1 +1,35 @@
-//! FHIR R4 documents, definitions, search parameters, FHIRPath, validation and OperationOutcome; pure.
+//! FHIR R4 (4.0.1) documents, driven by the published definitions: reading,
+//! validation, FHIRPath, search, compartments, element classes, bundles.
+//!
+//! Resources stay `serde_json::Value` with their property order and exact
+//! decimals; there is no generated model.
+//!
+//! Invariants: pure (no I/O, no clock); no input panics; no issue, error or
+//! `Debug` output holds a value from a record.
+#![forbid(unsafe_code)]
+
+mod class;
+mod compartment;
+mod definitions;
+pub mod fhirpath;
+mod government;
+mod outcome;
+mod reference;
+mod residence;
+mod schema;
+mod tables;
+mod type_code;
+
+pub use class::class_of;
+pub use compartment::compartment_patient;
+pub use definitions::{
+    Definitions, Element, ElementType, ParameterKind, SearchParameter, TypeDefinition, TypeKind,
+    ValueSet, definitions,
+};
+pub use government::{join_government_ids, split_government_ids};
+pub use outcome::{Issue, Severity, operation_outcome};
+pub use reference::{
+    LiteralReference, is_id, parse_reference, reference_type, references, rewrite_references,
+};
+pub use residence::residence;
+pub use type_code::{type_code, type_name};
