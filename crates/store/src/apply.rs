@@ -171,6 +171,16 @@ impl<'a> Batch<'a> {
         self.writes.is_empty()
     }
 
+    /// The lowest message that the batch puts among those that wait.
+    pub(crate) fn first_pending(&self) -> Option<MessageId> {
+        let written = self.writes.range((Space::Pending, Vec::new())..);
+        let mut waiting = written
+            .take_while(|((space, _), _)| *space == Space::Pending)
+            .filter(|(_, value)| value.is_some());
+        let ((space, key), _) = waiting.next()?;
+        layout::read_message_key(*space, key).ok()
+    }
+
     /// Adds `work`, or says why it may not be written; then the batch is as it
     /// was before.
     pub(crate) fn admit(&mut self, work: Work) -> Result<Receipt, CommitError> {
@@ -337,7 +347,7 @@ mod tests {
     fn sealed(version: u64) -> SealedVersion {
         SealedVersion {
             version,
-            deleted: version % 3 == 0,
+            deleted: version == 3,
             last_updated: Timestamp::from_millis(1),
             parts: vec![(ElementClass::Clinical, vec![version as u8; 3])],
             index: vec![],

@@ -28,6 +28,8 @@ mod queue;
 mod snapshot;
 mod store;
 mod transaction;
+#[cfg(test)]
+mod worked_example;
 
 pub use backup::BackupReport;
 pub use check::CheckReport;
@@ -39,3 +41,8 @@ pub use model::{
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Committed, Precondition, RowWrite, Table, Transaction};
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -17,18 +17,32 @@ use crate::transaction::Table;
 pub(crate) struct Pinned {
     pub(crate) view: Box<dyn View>,
     pub(crate) position: Position,
+    /// No message before this one waits. Deleted keys cost a scan as much as
+    /// others until they are compacted away; this passes them over.
+    pub(crate) pending_from: MessageId,
     _engine: Arc<dyn Engine>,
     _folder: Arc<Folder>,
 }
 
 impl Pinned {
+    /// `view` stands at `position`, and no message before `pending_from` waits.
     pub(crate) fn new(
         view: Box<dyn View>,
         position: Position,
+        pending_from: MessageId,
         engine: Arc<dyn Engine>,
         folder: Arc<Folder>,
     ) -> Self {
-        Self { view, position, _engine: engine, _folder: folder }
+        let first = view.keys(Space::Pending, &layout::message_key(pending_from), None).next();
+        let pending_from = match first {
+            None => MessageId(position.message.0 + 1),
+            // What cannot be read now is reported by who scans.
+            Some(key) => key
+                .map_err(ReadError::from)
+                .and_then(|key| layout::read_message_key(Space::Pending, &key))
+                .unwrap_or(pending_from),
+        };
+        Self { view, position, pending_from, _engine: engine, _folder: folder }
     }
 }
 
@@ -169,7 +183,8 @@ impl Snapshot {
 
     /// The messages that wait to be processed, oldest first.
     pub fn pending(&self) -> impl Iterator<Item = Result<MessageId, ReadError>> + Send + use<> {
-        let rows = self.pinned.view.keys(Space::Pending, &[], None);
+        let from = layout::message_key(self.pinned.pending_from);
+        let rows = self.pinned.view.keys(Space::Pending, &from, None);
         let pinned = self.pinned.clone();
         rows.map(move |key| {
             let _alive = &pinned;

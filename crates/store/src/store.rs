@@ -65,7 +65,7 @@ impl Store {
         let position = check::newest(view.as_ref(), &store_id)?;
         check::recent(view.as_ref(), &store_id, &position)?;
         check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
-        let pinned = Pinned::new(view, position, engine.clone(), folder.clone());
+        let pinned = Pinned::new(view, position, MessageId(0), engine.clone(), folder.clone());
         let shared = Arc::new(Shared {
             queue: Queue::default(),
             published: RwLock::new(Arc::new(pinned)),
@@ -225,6 +225,9 @@ impl Writer {
             }
         }
         let position = batch.position();
+        let pending_from = batch
+            .first_pending()
+            .map_or(before.pending_from, |first| first.min(before.pending_from));
         let written = if batch.is_empty() {
             Ok(())
         } else {
@@ -246,7 +249,8 @@ impl Writer {
                 tracing::error!(commit = position.commit.0, %error, "the watermark stands still");
             }
             let Shared { engine, folder, published, .. } = &*self.shared;
-            let pinned = Pinned::new(engine.view(), position, engine.clone(), folder.clone());
+            let pinned =
+                Pinned::new(engine.view(), position, pending_from, engine.clone(), folder.clone());
             *published.write() = Arc::new(pinned);
         }
         for (answer, receipt) in admitted {

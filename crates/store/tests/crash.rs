@@ -294,3 +294,54 @@ fn nothing_acknowledged_is_lost_to_a_kill_at_any_moment() {
     }
     assert!(last > 100, "the children wrote something: {last}");
 }
+
+/// What lies in tables and blob files instead of the journal.
+#[test]
+fn damage_to_flushed_files_is_never_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = universe();
+    let store = open(dir.path());
+    let mut model = Model::default();
+    // Bodies large enough that the engine moves them out of its journal.
+    for number in 0..40u64 {
+        let key = keys[number as usize % keys.len()];
+        let version = model.current(&key).unwrap_or(0) + 1;
+        let transaction = put(key, sealed(version, number as u8, 1 << 20));
+        model.commit(&transaction).unwrap();
+        store.commit(transaction).unwrap();
+    }
+    drop(store);
+    let journals = |path: &PathBuf| path.extension().is_none_or(|end| end != "jnl");
+    let flushed: Vec<PathBuf> = files(&dir.path().join("engine"))
+        .into_iter()
+        .filter(journals)
+        .filter(|path| path.metadata().unwrap().len() > 1000)
+        .collect();
+    assert!(flushed.iter().any(|path| path.metadata().unwrap().len() > 1 << 20), "{flushed:?}");
+    for path in flushed {
+        let bytes = std::fs::read(&path).unwrap();
+        for part in 0..6 {
+            let mut damaged = bytes.clone();
+            let at = bytes.len() * part / 6 + 17;
+            damaged[at] ^= 0x10;
+            std::fs::write(&path, &damaged).unwrap();
+            if let Ok(store) = Store::open(dir.path()) {
+                let whole = store.check().is_ok();
+                let snapshot = store.snapshot();
+                for key in &keys {
+                    for (_, wanted) in &model.versions[key] {
+                        match snapshot.version(key, wanted.version) {
+                            Ok(Some(found)) => {
+                                assert!(found.sealed == *wanted, "{} {at}", path.display());
+                            }
+                            Ok(None) => panic!("{} {at}: a version is gone", path.display()),
+                            Err(_) => assert!(!whole, "{} {at}", path.display()),
+                        }
+                    }
+                }
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    model.assert_versions(&open(dir.path()).snapshot(), &keys);
+}
