@@ -184,10 +184,10 @@ fn tail_after(dir: &Path, segment: u64, offset: u64, index: u64) -> io::Result<T
         if !plausible {
             continue;
         }
-        if let Some(record) = Record::read_from(&mut &rest[start..])? {
-            if record.group > index || record.index < index {
-                return Ok(Tail::Damaged);
-            }
+        if let Some(record) = Record::read_from(&mut &rest[start..])?
+            && (record.group > index || record.index < index)
+        {
+            return Ok(Tail::Damaged);
         }
     }
     Ok(Tail::Torn)

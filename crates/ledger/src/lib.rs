@@ -21,6 +21,7 @@ mod proof;
 #[cfg(test)]
 mod testing;
 mod tree;
+pub mod verify;
 
 pub use entry::{Action, Actor, Entry, Event, Touch};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};

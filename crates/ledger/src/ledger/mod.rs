@@ -22,7 +22,7 @@ use crate::note::{Checkpoint, CheckpointSigner};
 use crate::tree::Hash;
 use crate::{Entry, Filter, Placed};
 
-use tiles::GrowingTree;
+pub(crate) use tiles::{GrowingTree, publish};
 use view::{ENTRIES_MAX, View};
 use writer::{BodyWriter, Disk, Medium};
 
@@ -255,7 +255,7 @@ impl Ledger {
             return Ok(last.clone());
         }
         let checkpoint = Checkpoint::sign(&self.keys.signer, size, root);
-        tiles::publish(&self.dir, &tiles, &checkpoint)
+        publish(&self.dir, &tiles, &checkpoint)
             .map_err(|error| AppendError::Refused(error.kind()))?;
         self.writer.lock().tree.wrote_finished(finished);
         *published = Some(checkpoint.clone());

@@ -217,6 +217,7 @@ impl<'a> Reading<'a> {
     fn check_tiles(&self) -> Result<(), OpenError> {
         let found = self.tree.size();
         let unfinished = self.tree.unfinished();
+        let mut known = 0;
         for file in files_below(self.dir, TILES)? {
             if file.ends_with(UNFINISHED) {
                 continue;
@@ -225,7 +226,8 @@ impl<'a> Reading<'a> {
             let tile = tile.ok_or_else(|| damaged_tile(file.clone(), Damage::Place))?;
             let due = TileAddress::in_tree(tile.kind, tile.index, found);
             let Some(due) = due.filter(|due| due.width >= tile.width) else {
-                return Err(OpenError::Lost { known: size_known_by(&tile), found });
+                known = known.max(size_known_by(&tile));
+                continue;
             };
             if tile.is_full() {
                 continue;
@@ -239,7 +241,7 @@ impl<'a> Reading<'a> {
                 return Err(damaged_tile(file, Damage::Tile));
             }
         }
-        Ok(())
+        if known > found { Err(OpenError::Lost { known, found }) } else { Ok(()) }
     }
 
     fn full_tile(&self, tile: &TileAddress) -> io::Result<Vec<u8>> {

@@ -162,6 +162,10 @@ fn crashed() -> (tempfile::TempDir, Vec<u8>, Vec<u64>) {
 fn a_tail_cut_at_any_byte_loses_no_whole_entry() {
     let (dir, bytes, ends) = crashed();
     for cut in ends[0]..=*ends.last().unwrap() {
+        // Every byte about a border, and some between.
+        if cut % 23 != 0 && ends.iter().all(|end| end.abs_diff(cut) > 3) {
+            continue;
+        }
         let image = tempdir().unwrap();
         copy(dir.path(), image.path());
         fs::write(image.path().join("bodies/000000"), &bytes[..cut as usize]).unwrap();
@@ -195,7 +199,7 @@ fn a_cut_below_the_checkpoint_is_refused_and_named() {
 fn a_flipped_byte_anywhere_before_the_last_group_refuses_to_open() {
     let (dir, bytes, ends) = crashed();
     let last_group = ends[ends.len() - 2];
-    for place in (0..last_group).step_by(7) {
+    for place in (0..last_group).step_by(11) {
         let image = tempdir().unwrap();
         copy(dir.path(), image.path());
         let mut bytes = bytes.clone();
