@@ -6,10 +6,29 @@
 #![forbid(unsafe_code)]
 
 mod converted;
+mod detect;
+mod fhir_bundle;
 pub mod hl7v2;
 pub mod mllp;
+pub mod pan;
+mod v2;
+mod vocabulary;
 
 pub use converted::{
     BundleRequest, Converted, ConvertedResource, DocumentChange, DocumentChangeKind, Issue, Notice,
     NoticeKind, PATIENT_URL, PatientEvent, PayloadKind, Refusal, Sender, Settings, Severity,
 };
+pub use detect::{Format, detect};
+pub use fhir_bundle::convert_fhir;
+pub use v2::convert_hl7v2;
+
+/// A natural key: resource type and parts, parted by `|`; the same parts always
+/// give the same key, different parts never do.
+fn natural_key(resource_type: &str, parts: &[&str]) -> String {
+    let mut key = resource_type.to_owned();
+    for part in parts {
+        key.push('|');
+        key.push_str(&part.trim().replace('\\', "\\\\").replace('|', "\\|"));
+    }
+    key
+}

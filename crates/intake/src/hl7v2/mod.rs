@@ -15,6 +15,7 @@ mod split;
 
 pub use ack::{AckCode, Problem, ProblemSeverity, acknowledge};
 pub use charset::Charset;
+pub(crate) use charset::without_utf16;
 pub use message::{Delimiters, Message, ParseError, Segment, parse};
 pub use part::Part;
 pub use split::split;
