@@ -2,7 +2,7 @@
 //! that `cargo xtask fhir-defs` makes. Everything borrowed from here lives as
 //! long as the program.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::OnceLock;
 
@@ -182,6 +182,7 @@ pub struct Definitions {
     resource_types: Vec<&'static str>,
     search: HashMap<&'static str, Vec<SearchParameter>>,
     search_rows: Vec<SearchRow>,
+    parameter_names: HashSet<&'static str>,
     value_sets: HashMap<&'static str, ValueSet>,
     compartment: HashMap<&'static str, Vec<&'static str>>,
     schema: Schema,
@@ -208,7 +209,17 @@ impl Definitions {
         resource_types.sort_unstable();
         let search = search_by_type(&resource_types, &types, &search_rows);
         let schema = Schema::build(&types);
-        Self { types, resource_types, search, search_rows, value_sets, compartment, schema }
+        let parameter_names = search_rows.iter().map(|row| row.name).collect();
+        Self {
+            types,
+            resource_types,
+            search,
+            search_rows,
+            parameter_names,
+            value_sets,
+            compartment,
+            schema,
+        }
     }
 
     /// The concrete resource types, in alphabetical order.
@@ -242,6 +253,11 @@ impl Definitions {
         let parameters = self.search_parameters(resource_type);
         let place = parameters.binary_search_by(|parameter| parameter.name.cmp(name)).ok()?;
         parameters.get(place)
+    }
+
+    /// The name of a search parameter of whatever type, as it lives in the definitions.
+    pub fn parameter_name(&self, name: &str) -> Option<&'static str> {
+        self.parameter_names.get(name).copied()
     }
 
     /// Every search expression of the definitions, with the identifier of its parameter.

@@ -16,6 +16,7 @@ mod government;
 mod outcome;
 mod reference;
 mod residence;
+pub mod search;
 mod schema;
 mod tables;
 mod type_code;

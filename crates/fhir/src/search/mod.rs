@@ -1,0 +1,30 @@
+//! Search over index entries (FHIR R4 search.html).
+//!
+//! [`index`] turns a resource into entries, once, when it is written;
+//! [`parse_query`] turns parameters into a [`Query`], which then looks at
+//! entries only: no resource is opened to answer whether it matches.
+//!
+//! Not supported, and always said so: chaining, `_has`, `_include`,
+//! `_revinclude`, `_filter`, `_query`, `_list`, `_content`, `_text`, the modifiers
+//! `:in :not-in :below :above :of-type`, composite, special and phonetic
+//! parameters.
+
+mod entry;
+mod index;
+mod matching;
+mod normal;
+mod parse;
+mod present;
+mod query;
+mod span;
+mod decimal;
+
+pub use decimal::Decimal;
+pub use entry::{DecodeError, IndexEntry, IndexValue, decode, encode};
+pub use index::index;
+pub(crate) use index::is_supported;
+pub use normal::normalise;
+pub use parse::parse_query;
+pub use query::{Handling, Query, Row, Summary, Total};
+pub(crate) use span::{Precision, parse_time};
+pub use span::Span;

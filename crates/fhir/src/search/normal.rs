@@ -1,0 +1,36 @@
+//! Text as searches compare it.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// `text` without case, accents and other combining marks, and with single
+/// spaces: what string search compares (search.html#string).
+pub fn normalise(text: &str) -> String {
+    let plain = |text: &str| {
+        let folded = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
+        // Lower case can bring marks of its own (İ).
+        folded.filter(|c| !is_combining_mark(*c)).collect::<String>()
+    };
+    let words: Vec<String> = text.split_whitespace().map(plain).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_accents_and_spaces_do_not_matter() {
+        for (a, b) in [("Müller", "MULLER"), ("  José  María ", "jose maria"), ("İ", "i"), ("Ångström", "angstrom")] {
+            assert_eq!(normalise(a), normalise(b));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(text in "\\PC{0,40}") {
+            let once = normalise(&text);
+            proptest::prop_assert_eq!(normalise(&once), once);
+        }
+    }
+}
