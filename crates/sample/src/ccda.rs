@@ -376,6 +376,12 @@ fn vitals(out: &mut String, registration: &Registration<'_>, summary: &Summary<'
     section(out, template, ("8716-3", "Vital signs note"), "Vital Signs", &list(&lines), &entries);
 }
 
+/// Whether a document carries the report's section with this heading.
+pub(crate) fn narrated(heading: &str) -> bool {
+    ["REASON FOR CONSULTATION", "HISTORY OF PRESENT ILLNESS", "IMPRESSION AND PLAN"]
+        .contains(&heading)
+}
+
 fn narratives(out: &mut String, summary: &Summary<'_>) {
     for part in &summary.report.sections {
         let (template, code) = match part.heading {

@@ -48,13 +48,14 @@ impl FactKind {
     }
 }
 
-/// A value that stands in some message of the stream. At least five bytes long,
+/// A value that stands in some message of the stream, in one of the forms in which
+/// it could be written there or after conversion. At least five bytes long,
 /// so that finding it by chance is unlikely.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fact {
     /// What it is.
     pub kind: FactKind,
-    /// The text, exactly as a message has it before escapes.
+    /// The text, before escapes.
     pub text: String,
 }
 
@@ -97,8 +98,10 @@ impl Facts {
         self.add(FactKind::RecordNumber, &registration.mrn);
     }
 
-    pub(crate) fn report(&mut self, report: &Report) {
-        for sentence in report.sections.iter().flat_map(|section| &section.sentences) {
+    /// The sentences of those sections whose heading is `sent`.
+    pub(crate) fn report(&mut self, report: &Report, sent: fn(&str) -> bool) {
+        let sections = report.sections.iter().filter(|section| sent(section.heading));
+        for sentence in sections.flat_map(|section| &section.sentences) {
             self.add(FactKind::ReportSentence, sentence);
         }
     }

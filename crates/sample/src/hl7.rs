@@ -141,7 +141,7 @@ pub(crate) fn name(registration: &Registration<'_>) -> String {
     format!("{family}^{given}^{middle}^^^^L")
 }
 
-/// Adds PID.
+/// Adds PID; `account` may be empty.
 pub(crate) fn patient(message: &mut Message, registration: &Registration<'_>, account: &str) {
     let organization = registration.organization;
     let person = registration.person;
@@ -154,8 +154,10 @@ pub(crate) fn patient(message: &mut Message, registration: &Registration<'_>, ac
         (10, format!("{}^{}^CDCREC", person.race.0, person.race.1)),
         (11, address(registration)),
         (15, "en^English^ISO6391".into()),
-        (18, numbered(organization, account, "AN")),
     ];
+    if !account.is_empty() {
+        fields.push((18, numbered(organization, account, "AN")));
+    }
     let mut reached = telephone(&registration.phone, "PRN", "PH");
     if let Some(mobile) = &registration.mobile {
         reached += &format!("~{}", telephone(mobile, "PRN", "CP"));

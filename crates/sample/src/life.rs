@@ -115,12 +115,16 @@ impl<'a> Life<'a> {
         &self.community.organizations[place_of(self.community, slug)]
     }
 
-    /// A clinician of the organization; the same for a person each time the dice
-    /// say so.
+    /// A clinician of the organization; a pediatrician for a child, where there is
+    /// one, and never for an adult.
     fn clinician(&mut self, slug: &str) -> &'a Member {
+        let age = self.person.age_on(self.options.start);
         let community = self.community;
-        let all: Vec<&'a Member> =
-            community.staff.iter().filter(|m| m.slug == slug && m.npi.is_some()).collect();
+        let (mut children, mut adults) = (Vec::new(), Vec::new());
+        for member in community.staff.iter().filter(|m| m.slug == slug && m.npi.is_some()) {
+            if member.specialty == "Pediatrics" { &mut children } else { &mut adults }.push(member);
+        }
+        let all = if age < 18 && !children.is_empty() { children } else { adults };
         all[self.dice.below(all.len())]
     }
 
@@ -253,7 +257,7 @@ impl<'a> Life<'a> {
     fn practice_year(&mut self, slug: &'static str) {
         let Some(mut registration) = self.registration(slug) else { return };
         let Some(doctor) = self.primary else { return };
-        let visits = 2 + self.dice.weighted(&[65, 30, 5]) as i64;
+        let visits = 2 + self.dice.weighted(&[88, 12]) as i64;
         let span = 300 / visits;
         for turn in 0..visits {
             let at = self.office(turn * span, turn * span + span * 2 / 3);
@@ -265,7 +269,7 @@ impl<'a> Life<'a> {
             if turn == 0 || self.dice.chance(15) {
                 self.vaccinate(&registration, doctor, at);
             }
-            if self.dice.chance(60) {
+            if self.dice.chance(54) {
                 self.laboratory_order(at, doctor);
             }
             if turn > 0 {
@@ -339,7 +343,7 @@ impl<'a> Life<'a> {
         let person = self.person;
         let mut panels =
             vec![if self.dice.chance(70) { Panel::Comprehensive } else { Panel::Basic }];
-        if person.has("D50.9") || self.dice.chance(55) {
+        if person.has("D50.9") || self.dice.chance(40) {
             panels.push(Panel::BloodCount);
         }
         if person.has("E11.9") {
@@ -451,7 +455,7 @@ impl<'a> Life<'a> {
         let Some(registration) = self.registration(TRANSCRIPTION) else { return };
         let dictated = self.after(at, 15, 180);
         let transcribed = self.after(dictated, 120, 1500);
-        self.facts.report(&report);
+        self.facts.report(&report, |_| true);
         let typists: Vec<_> = self.community.staff_of(TRANSCRIPTION).take(2).collect();
         let typist = *self.dice.pick(&typists);
         let dictation = Dictation {
@@ -488,7 +492,7 @@ impl<'a> Life<'a> {
             let called = registration.full_name();
             let report =
                 report::consultation(self.person, &called, &asked_by, at.date(), &mut self.dice);
-            self.facts.report(&report);
+            self.facts.report(&report, ccda::narrated);
             let vitals = self.vitals();
             let results = if self.person.has("E03.9") {
                 Panel::Thyroid.measure(self.person, self.person.age_on(at.date()), &mut self.dice)

@@ -158,7 +158,7 @@ pub(crate) fn result(registration: &Registration<'_>, order: &Order<'_>) -> Vec<
     let organization = registration.organization;
     let mut message = Message::default();
     header(&mut message, organization, "ORU^R01^ORU_R01", &order.control, order.reported);
-    let account = order.visit.map_or(order.filler.as_str(), |visit| visit.number.as_str());
+    let account = order.visit.map_or("", |visit| visit.number.as_str());
     patient(&mut message, registration, account);
     if let Some(visit) = order.visit {
         visit_segment(&mut message, organization, visit, None);
@@ -257,7 +257,7 @@ pub(crate) fn document(registration: &Registration<'_>, dictation: &Dictation<'_
     let fields = [
         (1, "1".into()),
         (2, format!("{}^{}^HL70270", report.kind.type_code(), report.kind.title())),
-        (3, "TX".into()),
+        (3, "FT".into()),
         (4, stamp(dictation.dictated)),
         (5, clinician(dictation.author)),
         (6, stamp(dictation.dictated)),
@@ -307,7 +307,7 @@ pub(crate) fn vaccination(
     let organization = registration.organization;
     let mut message = Message::default();
     header(&mut message, organization, "VXU^V04^VXU_V04", control, at);
-    patient(&mut message, registration, control);
+    patient(&mut message, registration, "");
     for dose in doses {
         let vaccine = dose.vaccine;
         message.segment(
