@@ -4,7 +4,9 @@ use jiff::civil::Date;
 
 use crate::clinical::{CONDITIONS, Condition};
 use crate::dice::Dice;
-use crate::pools::{FAMILIES, Given, MEN, PLACES, STREETS, SUFFIXES, WOMEN};
+use crate::pools::{
+    FAMILIES, Given, MEN, Origin, PLACES, STREETS, SUFFIXES, WOMEN, chosen_by, origin_of,
+};
 
 /// Administrative sex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,15 +148,21 @@ fn household(dice: &mut Dice, room: u32, start: Date, persons: &mut Vec<Person>)
     let weights: Vec<u32> = PLACES.iter().map(|place| place.4).collect();
     let home_place = dice.weighted(&weights);
     let former_place = dice.weighted(&weights);
-    let race = RACES[dice.weighted(&[68, 15, 9, 8])];
+    let family = FAMILIES[dice.below(FAMILIES.len())];
+    let race = match origin_of(family) {
+        Origin::General => RACES[0],
+        Origin::AfricanAmerican => RACES[1],
+        Origin::Asian => RACES[2],
+        Origin::Hispanic => RACES[[0, 3][dice.below(2)]],
+    };
     let home = Address::drawn(dice, home_place);
     let shared = Household {
-        family: FAMILIES[dice.below(FAMILIES.len())],
+        family,
         former_home: dice.chance(30).then(|| Address::drawn(dice, former_place)),
         phone: phone(dice, home.area, persons.len() as u32),
         home,
         race,
-        hispanic: dice.chance(11),
+        hispanic: origin_of(family) == Origin::Hispanic,
     };
     let size = (dice.weighted(&[46, 26, 12, 10, 6]) as u32 + 1).min(room);
     let base_age = dice.between(24, 84);
@@ -212,15 +220,16 @@ fn person(
     taken: &[&str],
 ) -> Person {
     let pool: &[Given] = if sex == Sex::Female { WOMEN } else { MEN };
+    let origin = origin_of(shared.family);
     let (given, short_forms) = loop {
         let drawn = *dice.pick(pool);
-        if !taken.contains(&drawn.0) {
+        if !taken.contains(&drawn.0) && chosen_by(drawn.0, origin) {
             break drawn;
         }
     };
     let middle = loop {
         let drawn = dice.pick(pool).0;
-        if drawn != given {
+        if drawn != given && chosen_by(drawn, origin) {
             break drawn;
         }
     };

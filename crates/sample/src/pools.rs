@@ -386,3 +386,72 @@ pub(crate) const PLACES: &[(&str, &str, &str, &str, u32)] = &[
     ("Danville", "IL", "61832", "217", 2),
     ("Louisville", "KY", "40204", "502", 1),
 ];
+
+/// Where a family's names come from, as far as the sample goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// European, and whatever else has no names of its own here.
+    General,
+    AfricanAmerican,
+    Hispanic,
+    Asian,
+}
+
+/// The first family name of each run of [`FAMILIES`] with one origin.
+const RUNS: &[(&str, Origin)] = &[
+    ("Hershberger", Origin::General),
+    ("Washington", Origin::AfricanAmerican),
+    ("Hernandez", Origin::Hispanic),
+    ("Pham-Nguyen", Origin::Asian),
+    ("Al-Masri", Origin::General),
+    ("Yamaguchi", Origin::Asian),
+    ("Kaczmarek", Origin::General),
+    ("Adeyemi", Origin::AfricanAmerican),
+];
+
+/// Given names that only families of one origin choose.
+#[rustfmt::skip]
+const OWN_NAMES: &[(Origin, &[&str])] = &[
+    (Origin::AfricanAmerican, &["Shaniqua", "Latoya", "Imani", "Keisha", "Aaliyah", "DeShawn", "Malik", "Terrence", "Jamal", "Tyrone", "Roosevelt"]),
+    (Origin::Hispanic, &["Guadalupe", "Valentina", "Juanita", "Yolanda", "Francisco", "Guillermo", "Alejandro", "Enrique"]),
+    (Origin::Asian, &["Mei-Ling", "Xiaoyan", "Nguyet", "Ananya", "Lakshmi", "Weiming", "Minh-Duc", "Arjun", "Sanjay"]),
+    (Origin::General, &["Agnieszka", "Fatima", "Mohammed", "Stanislaw", "Dmitri", "Salvatore"]),
+];
+
+/// The origin of a family name.
+pub(crate) fn origin_of(family: &str) -> Origin {
+    let mut origin = Origin::General;
+    for name in FAMILIES {
+        if let Some(run) = RUNS.iter().find(|run| run.0 == *name) {
+            origin = run.1;
+        }
+        if *name == family {
+            break;
+        }
+    }
+    origin
+}
+
+/// Whether families of `origin` choose the given name.
+pub(crate) fn chosen_by(given: &str, origin: Origin) -> bool {
+    OWN_NAMES.iter().all(|(own, names)| *own == origin || !names.contains(&given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_an_origin_go_together() {
+        assert_eq!(origin_of("Zimmerman"), Origin::General);
+        assert_eq!(origin_of("Maldonado"), Origin::Hispanic);
+        assert_eq!(origin_of("Deshpande"), Origin::Asian);
+        assert_eq!(origin_of("Al-Masri"), Origin::General);
+        assert!(!chosen_by("Minh-Duc", Origin::Hispanic) && chosen_by("Margaret", Origin::Asian));
+        for (_, names) in OWN_NAMES {
+            for name in *names {
+                assert!(WOMEN.iter().chain(MEN).any(|given| given.0 == *name), "{name}");
+            }
+        }
+    }
+}
