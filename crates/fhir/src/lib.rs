@@ -13,13 +13,17 @@ mod compartment;
 mod definitions;
 pub mod fhirpath;
 mod government;
+mod narrative;
 mod outcome;
+mod parse;
+mod primitive;
 mod reference;
 mod residence;
 pub mod search;
 mod schema;
 mod tables;
 mod type_code;
+mod validate;
 
 pub use class::class_of;
 pub use compartment::compartment_patient;
@@ -29,8 +33,10 @@ pub use definitions::{
 };
 pub use government::{join_government_ids, split_government_ids};
 pub use outcome::{Issue, Severity, operation_outcome};
+pub use parse::{Limits, parse_resource};
 pub use reference::{
     LiteralReference, is_id, parse_reference, reference_type, references, rewrite_references,
 };
 pub use residence::residence;
 pub use type_code::{type_code, type_name};
+pub use validate::validate;
