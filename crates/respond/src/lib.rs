@@ -12,6 +12,14 @@
 //! - Nothing here sends anything or claims that it was sent: all output is draft.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as holdfast_respond;
+
+#[cfg(test)]
+#[allow(dead_code, reason = "shared with the specimens and other tests")]
+#[path = "../examples/specimens/community.rs"]
+mod community;
+
 mod calendar;
 mod csv_out;
 mod document;

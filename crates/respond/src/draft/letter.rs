@@ -216,7 +216,11 @@ impl Letter<'_> {
         }
         blocks.push(more);
         blocks.push(paragraph(self.reach_us()));
-        blocks.push(paragraph("You can also get help from:".to_owned()));
+        let help = match self.form {
+            Form::Hipaa => "You can also get help from your state's attorney general, and from:",
+            _ => "You can also get help from:",
+        };
+        blocks.push(paragraph(help.to_owned()));
         blocks.push(self.agencies());
     }
 
@@ -306,8 +310,7 @@ impl Letter<'_> {
         let text = match &self.matter.letterhead.monitoring {
             Some(offer) => format!(
                 "We offer you {months} months of credit monitoring and identity theft protection \
-                 through {}, at no cost to you. To enroll, visit {} or call {} by {}. Enrolling \
-                 does not affect your credit score, and no payment card is needed.",
+                 through {}, at no cost to you. To enroll, visit {} or call {} by {}.",
                 offer.provider, offer.web, offer.telephone, offer.enroll_by
             ),
             None => format!(
@@ -344,11 +347,19 @@ impl Letter<'_> {
                 "Check your credit reports.",
                 "They are free at www.annualcreditreport.com or 1-877-322-8228.",
             ));
-            steps.push((
-                "Freeze your credit, or set a fraud alert.",
-                "Both are free. A freeze keeps others from opening accounts in your name; ask each \
-                 of the credit bureaus below. A fraud alert at one bureau reaches all three.",
-            ));
+            steps.push(match self.form {
+                Form::Massachusetts => (
+                    "Set a fraud alert, or freeze your credit.",
+                    "Both are free. A fraud alert at one credit bureau reaches all three; how to \
+                     place a freeze is said below.",
+                ),
+                _ => (
+                    "Freeze your credit, or set a fraud alert.",
+                    "Both are free. A freeze keeps others from opening accounts in your name; ask \
+                     each of the credit bureaus below. A fraud alert at one bureau reaches all \
+                     three.",
+                ),
+            });
             steps.push((
                 "If your information is misused,",
                 "report it to your local police and at www.identitytheft.gov.",
@@ -382,12 +393,24 @@ impl Letter<'_> {
         )
     }
 
+    fn offices(&self) -> impl Iterator<Item = &Office> {
+        let state = Some(self.form.state()).filter(|_| self.form != Form::Hipaa);
+        let law = self.matter.law;
+        law.agency("US").into_iter().chain(state.and_then(|state| law.agency(state)))
+    }
+
     fn agencies(&self) -> Block {
-        let mut offices: Vec<&Office> = self.matter.law.agency("US").into_iter().collect();
-        if self.form != Form::Hipaa {
-            offices.extend(self.matter.law.agency(self.form.state()));
-        }
-        Block::Columns(offices.into_iter().map(column).collect())
+        Block::Columns(self.offices().map(column).collect())
+    }
+
+    /// With telephone and web site, the last two lines of an office.
+    fn agencies_inline(&self) -> String {
+        let short = |office: &Office| {
+            let reach = office.lines[office.lines.len().saturating_sub(2)..].join(", ");
+            format!("the {} ({reach})", office.name)
+        };
+        let offices: Vec<String> = self.offices().map(short).collect();
+        format!("You can also turn to {}.", offices.join(" and "))
     }
 
     fn signature(&self) -> Vec<String> {
@@ -416,6 +439,10 @@ impl Letter<'_> {
         if let Some(parent) = &self.organization.parent {
             opening.push_str(&format!(" {organization} is owned by {parent}."));
         }
+        opening.push_str(
+            " We have identified each record that was involved, are reviewing how records are \
+             protected, and report to the Massachusetts authorities.",
+        );
         blocks.push(Block::Paragraph(opening));
         blocks.push(heading("Your information"));
         blocks.push(Block::Paragraph(format!(
@@ -429,6 +456,8 @@ impl Letter<'_> {
              regard to this incident. If you are the victim of identity theft, you also have the \
              right to file a police report and obtain a copy of it.",
         ));
+        blocks.push(heading("What you can do"));
+        blocks.push(Block::Bullets(self.steps()));
         blocks.push(heading("Security freeze, free of charge"));
         blocks.push(paragraph(
             "A security freeze keeps a credit bureau from releasing information from your credit \
@@ -449,17 +478,8 @@ impl Letter<'_> {
             blocks.push(heading("Credit monitoring at no cost to you"));
             self.offer_monitoring(blocks);
         }
-        blocks.push(heading("What you can do"));
-        blocks.push(Block::Bullets(self.steps()));
-        blocks.push(heading("What we are doing"));
-        blocks.push(paragraph(
-            "We identified each record that was involved, keep reviewing how records are \
-             protected, and report to the Massachusetts authorities.",
-        ));
         blocks.push(heading("How to reach us"));
-        blocks.push(Block::Paragraph(self.reach_us()));
-        blocks.push(paragraph("You can also get help from:"));
-        blocks.push(self.agencies());
+        blocks.push(Block::Paragraph(format!("{} {}", self.reach_us(), self.agencies_inline())));
     }
 }
 

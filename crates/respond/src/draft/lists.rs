@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use holdfast_base::ElementClass;
 
-use super::{Case, Client, Matter, letter::MONITORING_BLANK};
+use super::{Case, Client, Matter, letter::MONITORING_BLANK, plural};
 use crate::{
     calendar::{day_of, long},
     csv_out::Table,
@@ -111,12 +111,12 @@ pub(super) fn deadlines_text(matter: &Matter<'_>) -> String {
         }
         let _ = writeln!(
             out,
-            "  [{}] {} / {}: {} ({} persons), {}",
+            "  [{}] {} / {}: {} ({}), {}",
             duty.state(),
             duty.jurisdiction,
             duty.organization,
             duty.recipient,
-            duty.count,
+            plural(duty.count, "person"),
             duty.why
         );
         wrap(&mut out, &duty.note, "      ", 92);
@@ -151,11 +151,11 @@ pub(super) fn index_text(matter: &Matter<'_>, fonts: &Fonts) -> String {
     let _ = writeln!(out, "{mark}");
     let _ = writeln!(
         out,
-        "Incident {}: {} persons, {} patient records, {} organizations",
+        "Incident {}: {}, {}, {}",
         incident.reference(),
-        totals.persons,
-        totals.patients,
-        totals.organizations.len()
+        plural(totals.persons, "person"),
+        plural(totals.patients, "patient record"),
+        plural(totals.organizations.len() as u64, "organization")
     );
     if let Some(frozen) = &incident.scope {
         let _ = writeln!(
@@ -188,7 +188,7 @@ pub(super) fn index_text(matter: &Matter<'_>, fonts: &Fonts) -> String {
     let mut points = open_points(matter, fonts);
     points.dedup();
     for point in points {
-        wrap(&mut out, &format!("- {point}"), "  ", 92);
+        hang(&mut out, &point);
     }
     out
 }
@@ -218,7 +218,8 @@ fn open_points(matter: &Matter<'_>, fonts: &Fonts) -> Vec<String> {
                 "telephone or another written notice, 45 CFR 164.404(d)(2)(i)"
             };
             points.push(format!(
-                "{id}: {unreachable} records have no complete address; substitute notice is owed: {how}."
+                "{id}: {} without complete address; substitute notice is owed: {how}.",
+                plural(unreachable as u64, "record")
             ));
         }
     }
@@ -287,6 +288,14 @@ fn letter_points(matter: &Matter<'_>, fonts: &Fonts) -> Vec<String> {
         }
     }
     points
+}
+
+/// Writes `text` as an item of a list.
+fn hang(out: &mut String, text: &str) {
+    let mut item = String::new();
+    wrap(&mut item, text, "    ", 90);
+    item.replace_range(..4, "  - ");
+    out.push_str(&item);
 }
 
 /// Writes `text` in lines of at most `width` characters, each after `indent`.

@@ -4,6 +4,8 @@
 mod letter;
 mod lists;
 mod notice;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -214,5 +216,27 @@ fn assemble<'a>(
 /// The state as a folder name; whatever could leave the folder is dropped.
 fn folder(state: &str) -> String {
     let safe: String = state.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
-    if safe.is_empty() { "other".to_owned() } else { safe.to_ascii_uppercase() }
+    if safe.is_empty() { "OTHER".to_owned() } else { safe.to_ascii_uppercase() }
+}
+
+/// `1 entry`, `1,234 entries`.
+fn plural(count: u64, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{} {stem}ies", thousands(count)),
+        (_, None) => format!("{} {noun}s", thousands(count)),
+    }
+}
+
+/// `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::{ElementClass, OrganizationId};
 
-use super::{Client, Matter};
+use super::{Client, Matter, plural};
 use crate::{
     calendar::{day_of, long},
     document::{Block, Document, Sender, Table},
@@ -88,7 +88,7 @@ fn blocks(matter: &Matter<'_>, id: &OrganizationId, client: &Client<'_>) -> Vec<
             "The scope was frozen on {} from {} of the exchange's tamper-evident log, whose root \
              hash was then {}. An evidence bundle that verifies offline is available on request.",
             long(frozen.at.date()),
-            plural(frozen.ledger_size, "entry").replace("entrys", "entries"),
+            plural(frozen.ledger_size, "entry"),
             grouped(&frozen.ledger_root),
         )));
     }
@@ -124,12 +124,16 @@ fn what_happened(matter: &Matter<'_>, rows: &[&ScopeRow]) -> String {
     if incident.status >= Status::Contained {
         text.push_str(" The account is suspended.");
     }
-    for finding in &incident.findings {
+    // Summaries and counts of findings may speak of other clients' patients.
+    if let Some(finding) = incident.findings.first() {
         text.push_str(&format!(
-            " {} ({}, {}).",
-            finding.summary.trim_end_matches('.'),
-            finding.detector,
-            finding.at
+            " It came to light through {} on {}.",
+            if finding.detector == "person" {
+                "a person's report".to_owned()
+            } else {
+                format!("the exchange's own watch ({})", finding.detector)
+            },
+            long(finding.at.date())
         ));
     }
     text
@@ -179,7 +183,11 @@ fn states(rows: &[&ScopeRow]) -> Table {
             .into_iter()
             .map(|(state, rows)| {
                 let count = count(rows);
-                vec![state.to_owned(), count.persons.to_string(), count.patients.to_string()]
+                vec![
+                    state_name(state).to_owned(),
+                    count.persons.to_string(),
+                    count.patients.to_string(),
+                ]
             })
             .collect(),
         widths: vec![0.56, 0.24, 0.20],
@@ -212,7 +220,7 @@ fn duties(matter: &Matter<'_>, id: &OrganizationId) -> Table {
             .filter(|duty| duty.organization == *id && duty.who != crate::Who::Client)
             .map(row)
             .collect(),
-        widths: vec![0.19, 0.13, 0.35, 0.10, 0.23],
+        widths: vec![0.19, 0.13, 0.32, 0.125, 0.235],
         numeric: vec![false, false, false, true, false],
     }
 }
@@ -236,25 +244,68 @@ fn reach(matter: &Matter<'_>) -> String {
     )
 }
 
-fn plural(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{} {noun}s", thousands(count)) }
-}
-
-/// `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Hex in groups of eight, so that lines can break in it.
 fn grouped(hex: &str) -> String {
     let chars: Vec<char> = hex.chars().collect();
     chars.chunks(8).map(|chunk| chunk.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+}
+
+/// The state's name, or `code` itself for what is no state.
+fn state_name(code: &str) -> &str {
+    match code {
+        "AL" => "Alabama",
+        "AK" => "Alaska",
+        "AZ" => "Arizona",
+        "AR" => "Arkansas",
+        "CA" => "California",
+        "CO" => "Colorado",
+        "CT" => "Connecticut",
+        "DE" => "Delaware",
+        "DC" => "District of Columbia",
+        "FL" => "Florida",
+        "GA" => "Georgia",
+        "HI" => "Hawaii",
+        "ID" => "Idaho",
+        "IL" => "Illinois",
+        "IN" => "Indiana",
+        "IA" => "Iowa",
+        "KS" => "Kansas",
+        "KY" => "Kentucky",
+        "LA" => "Louisiana",
+        "ME" => "Maine",
+        "MD" => "Maryland",
+        "MA" => "Massachusetts",
+        "MI" => "Michigan",
+        "MN" => "Minnesota",
+        "MS" => "Mississippi",
+        "MO" => "Missouri",
+        "MT" => "Montana",
+        "NE" => "Nebraska",
+        "NV" => "Nevada",
+        "NH" => "New Hampshire",
+        "NJ" => "New Jersey",
+        "NM" => "New Mexico",
+        "NY" => "New York",
+        "NC" => "North Carolina",
+        "ND" => "North Dakota",
+        "OH" => "Ohio",
+        "OK" => "Oklahoma",
+        "OR" => "Oregon",
+        "PA" => "Pennsylvania",
+        "PR" => "Puerto Rico",
+        "RI" => "Rhode Island",
+        "SC" => "South Carolina",
+        "SD" => "South Dakota",
+        "TN" => "Tennessee",
+        "TX" => "Texas",
+        "UT" => "Utah",
+        "VT" => "Vermont",
+        "VA" => "Virginia",
+        "WA" => "Washington",
+        "WV" => "West Virginia",
+        "WI" => "Wisconsin",
+        "WY" => "Wyoming",
+        RESIDENCE_UNKNOWN => "not known",
+        other => other,
+    }
 }

@@ -70,11 +70,17 @@ impl Fonts {
     }
 
     /// `text` with what cannot be drawn replaced by `?`: an unreadable
-    /// character must not stop a whole mailing. See [`Fonts::covers`].
+    /// character must not stop a whole mailing (see [`Fonts::covers`]). Apostrophes
+    /// become typographic ones.
     pub(crate) fn drawable(&self, text: &str) -> String {
-        text.chars()
+        // A citation does not break after `45 CFR`.
+        let bound = text.replace("45 CFR ", "45\u{a0}CFR\u{a0}");
+        bound
+            .chars()
             .map(|c| {
-                if c.is_whitespace() && c != '\u{a0}' {
+                if c == '\'' {
+                    '\u{2019}'
+                } else if c.is_whitespace() && c != '\u{a0}' {
                     ' '
                 } else if Cut::ALL.iter().all(|(cut, _)| self.has(*cut, c)) {
                     c

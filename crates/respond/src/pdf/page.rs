@@ -14,11 +14,11 @@ pub(super) const LEFT: f32 = 72.0;
 pub(super) const RIGHT: f32 = 534.0;
 pub(super) const MEASURE: f32 = RIGHT - LEFT;
 /// Text ends here; below are the rule and the foot.
-pub(super) const BOTTOM: f32 = 724.0;
+pub(super) const BOTTOM: f32 = 726.0;
 /// Top of the text on the first page: below the window and the upper fold.
-pub(super) const FIRST_TOP: f32 = 276.0;
+pub(super) const FIRST_TOP: f32 = 272.0;
 /// Top of the text on the pages that follow.
-pub(super) const NEXT_TOP: f32 = 84.0;
+pub(super) const NEXT_TOP: f32 = 80.0;
 
 /// What shows through a number 10 envelope's window (4 1/2 by 1 1/8 inches, 7/8
 /// from the left, 1/2 from the bottom) wherever a letter folded in three slides
@@ -30,20 +30,23 @@ const WINDOW_BOTTOM: f32 = 227.0;
 /// Where date and reference stand: right of the window.
 pub(super) const DATE_LEFT: f32 = 408.0;
 
-pub(super) const BODY: f32 = 11.5;
-const BODY_LEADING: f32 = 15.2;
+pub(super) const BODY: f32 = 11.3;
+const BODY_LEADING: f32 = 14.8;
 /// No text is smaller: Cal. Civ. Code 1798.82(d)(1)(C) wants 10-point type.
 pub(super) const SMALL: f32 = 10.0;
 pub(super) const SMALL_LEADING: f32 = 13.0;
 const TABLE: f32 = 10.5;
 const TABLE_LEADING: f32 = 13.4;
+const WHOLE_TABLE_ROWS: usize = 14;
 
-/// Colours; both are dark enough for print and for contrast.
+/// Colours; those of text are dark enough for print and for contrast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ink {
     Text,
     Accent,
     Quiet,
+    /// For rules between rows only.
+    Hair,
 }
 
 /// A line of text in a piece; `dy` is the baseline below the piece's top.
@@ -61,6 +64,7 @@ pub(super) struct Text {
 pub(super) struct Rule {
     pub(super) dy: f32,
     pub(super) weight: f32,
+    pub(super) ink: Ink,
 }
 
 /// What is never split between pages.
@@ -115,8 +119,8 @@ impl<'a> Layout<'a> {
         let mut layout =
             Layout { fonts, flow: Vec::new(), fixed: Vec::new(), plan: Vec::new(), leaves: 0 };
         layout.letterhead(document);
-        layout.address(document);
-        layout.date(document);
+        let baseline = layout.address(document);
+        layout.date(document, baseline);
         for block in &document.blocks {
             layout.block(block);
         }
@@ -158,7 +162,7 @@ impl<'a> Layout<'a> {
             piece.texts.push(Text { x: LEFT, dy, size: SMALL, ink: Ink::Quiet, line, leaf });
         }
         dy += 7.0;
-        piece.rules.push(Rule { dy, weight: 0.9 });
+        piece.rules.push(Rule { dy, weight: 0.9, ink: Ink::Accent });
         if !document.sender.on_behalf.is_empty() {
             let leaf = self.paragraph_plan();
             dy += 2.0;
@@ -171,8 +175,9 @@ impl<'a> Layout<'a> {
         self.fixed.push((40.0, piece));
     }
 
-    /// The address, centred in what always shows through the window.
-    fn address(&mut self, document: &Document) {
+    /// The address, centred in what always shows through the window. Gives the
+    /// baseline of its first line.
+    fn address(&mut self, document: &Document) -> f32 {
         let count = document.addressee.len().max(1) as f32;
         // Five lines and more are set tighter.
         let (size, leading) = if count > 4.0 { (SMALL, 11.6) } else { (11.0, 13.4) };
@@ -187,9 +192,10 @@ impl<'a> Layout<'a> {
             piece.texts.push(Text { x: LEFT, dy, size, ink: Ink::Text, line, leaf });
         }
         self.fixed.push((top, piece));
+        top + leading - 2.6
     }
 
-    fn date(&mut self, document: &Document) {
+    fn date(&mut self, document: &Document, baseline: f32) {
         let mut piece = piece(0.0, 2.0 * SMALL_LEADING);
         let reference = format!("Reference {}", document.reference);
         let mut dy = 0.0;
@@ -199,7 +205,7 @@ impl<'a> Layout<'a> {
             let line = vec![run(Cut::Regular, text)];
             piece.texts.push(Text { x: DATE_LEFT, dy, size: 11.0, ink, line, leaf });
         }
-        self.fixed.push((172.0, piece));
+        self.fixed.push((baseline - 14.0, piece));
     }
 
     // The flow.
@@ -218,8 +224,11 @@ impl<'a> Layout<'a> {
                 let leaf = self.paragraph_plan();
                 let lines = self.lines(&[run(Cut::Regular, text)], BODY, MEASURE);
                 // Close under a heading, open under another paragraph.
-                let under = self.flow.last().is_some_and(|piece| piece.heading.is_some());
-                let before = if under { 2.5 } else { 7.5 };
+                let before = match self.flow.len() {
+                    1 => 8.0, // the title
+                    _ if self.flow.last().is_some_and(|piece| piece.heading.is_some()) => 2.5,
+                    _ => 7.5,
+                };
                 self.text(lines, LEFT, leaf, before);
             }
             Block::Bullets(bullets) => self.bullets(bullets),
@@ -345,11 +354,12 @@ impl<'a> Layout<'a> {
             pieces.push(piece);
             rows.push(plan);
         }
-        // Never the head and one row alone, nor one row alone.
+        // A short table stays whole; of a long one, never the head and one row
+        // alone, nor one row alone.
         let count = pieces.len();
-        if count > 2 {
-            pieces[1].keep = true;
-            pieces[count - 2].keep = true;
+        for (place, piece) in pieces.iter_mut().enumerate() {
+            let ends = place < 2 || place + 2 == count;
+            piece.keep = place + 1 < count && (ends || count <= WHOLE_TABLE_ROWS);
         }
         self.flow.extend(pieces);
         self.plan.push(Plan::Group(
@@ -359,30 +369,31 @@ impl<'a> Layout<'a> {
     }
 
     fn row(&mut self, table: &Table, cells: &[String], cut: Cut, role: Role) -> (Piece, Plan) {
-        const GAP: f32 = 8.0;
         let mut out = piece(0.0, 0.0);
         let mut plan = Vec::new();
         let mut left = LEFT;
         for (place, cell) in cells.iter().enumerate() {
             let width = table.widths.get(place).copied().unwrap_or_default() * MEASURE;
+            let gap = if place + 1 == cells.len() { 0.0 } else { 12.0 };
             let leaf = self.leaf();
             plan.push(Plan::Group(role.clone(), vec![Plan::Leaf(leaf)]));
             let mut dy = 1.5;
-            for line in self.lines(&[run(cut, cell)], TABLE, width - GAP) {
+            for line in self.lines(&[run(cut, cell)], TABLE, width - gap) {
                 dy += TABLE_LEADING;
                 let used: f32 = line
                     .iter()
                     .map(|run| self.fonts.width(run.cut, TABLE, run.text.trim_end()))
                     .sum();
                 let numeric = table.numeric.get(place).copied().unwrap_or_default();
-                let x = if numeric { left + width - GAP - used } else { left };
+                let x = if numeric { left + width - gap - used } else { left };
                 out.texts.push(Text { x, dy, size: TABLE, ink: Ink::Text, line, leaf });
             }
             out.height = out.height.max(dy + 5.0);
             left += width;
         }
-        let weight = if role == Role::HeadCell { 0.8 } else { 0.3 };
-        out.rules.push(Rule { dy: out.height, weight });
+        let (weight, ink) =
+            if role == Role::HeadCell { (0.8, Ink::Accent) } else { (0.5, Ink::Hair) };
+        out.rules.push(Rule { dy: out.height, weight, ink });
         (out, Plan::Group(Role::Row, plan))
     }
 

@@ -167,7 +167,7 @@ impl Sheet<'_, '_> {
         }
         for rule in &piece.rules {
             self.artifact(ArtifactType::Layout, |sheet| {
-                sheet.rule(LEFT, RIGHT, top + rule.dy, rule.weight, Ink::Accent);
+                sheet.rule(LEFT, RIGHT, top + rule.dy, rule.weight, rule.ink);
             });
         }
     }
@@ -245,6 +245,7 @@ fn fill(ink: Ink) -> Fill {
         Ink::Text => (0x18, 0x18, 0x1b),
         Ink::Accent => (0x1c, 0x3a, 0x5e),
         Ink::Quiet => (0x4b, 0x52, 0x5a),
+        Ink::Hair => (0xb9, 0xc0, 0xc9),
     };
     Fill {
         paint: rgb::Color::new(red, green, blue).into(),
