@@ -204,9 +204,9 @@ fn birth_date(dice: &mut Dice, start: Date, age: i64) -> Date {
 }
 
 /// A 555 number that nobody else's number with the same area code equals, as
-/// long as there are fewer than about four thousand persons.
+/// long as there are fewer than two thousand persons.
 fn phone(dice: &mut Dice, area: &str, person: u32) -> String {
-    let line = 2000 + (person * 2 + dice.below(2) as u32) % 8000;
+    let line = 2000 + (person * 2 + dice.below(2) as u32) % 4000;
     format!("{area}-555-{line:04}")
 }
 
@@ -285,8 +285,9 @@ fn person(
     }
 }
 
+/// As [`phone`], from a range of its own.
 fn mobile(area: &str, number: u32, dice: &mut Dice) -> String {
-    let line = 1000 + (number * 7 + dice.below(7) as u32) % 9000;
+    let line = 6000 + (number * 2 + dice.below(2) as u32) % 4000;
     format!("{area}-555-{line:04}")
 }
 
@@ -310,4 +311,37 @@ fn conditions(dice: &mut Dice, age: i64, sex: Sex) -> Vec<&'static Condition> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn numbers_belong_to_one_person_and_households_share_a_telephone() {
+        let persons = persons(1_500, 9, jiff::civil::date(2025, 1, 6));
+        let numbers: BTreeSet<_> = persons.iter().map(|person| &person.ssn).collect();
+        assert_eq!(numbers.len(), persons.len());
+        let mobiles: Vec<_> = persons.iter().filter_map(|person| person.mobile.as_ref()).collect();
+        let homes: BTreeSet<_> = persons.iter().map(|person| &person.phone).collect();
+        assert_eq!(mobiles.iter().collect::<BTreeSet<_>>().len(), mobiles.len());
+        assert!(mobiles.iter().all(|mobile| !homes.contains(*mobile)));
+        assert!(homes.len() < persons.len() && homes.len() > persons.len() / 3);
+        assert!(persons.iter().all(|person| person.ssn.starts_with('9')));
+    }
+
+    #[test]
+    fn there_are_twins_with_one_birth_date_and_two_names() {
+        let persons = persons(1_500, 9, jiff::civil::date(2025, 1, 6));
+        let twins = persons
+            .windows(2)
+            .filter(|pair| pair[0].phone == pair[1].phone && pair[0].birth == pair[1].birth);
+        let mut count = 0;
+        for pair in twins {
+            assert_ne!(pair[0].given, pair[1].given);
+            count += 1;
+        }
+        assert!(count >= 3, "{count}");
+    }
 }
