@@ -29,3 +29,7 @@ pub use filter::{Filter, Placed};
 pub use ledger::{BodySealer, ENTRY_BYTES_MAX, Ledger, LedgerKeys};
 pub use note::{Checkpoint, CheckpointSigner, NoteError, VerifierKey};
 pub use tree::Hash;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -114,18 +114,35 @@ pub(crate) fn is_consistent(
     if old == 0 || old >= size {
         return path.is_empty() && (old == 0 || (old == size && old_root == root));
     }
-    let mut nodes = path.iter();
-    let first = if old.is_power_of_two() { Some(old_root) } else { nodes.next() };
-    let Some(first) = first else { return false };
+    let roots = match old.is_power_of_two() {
+        true => proven_roots(old, size, old_root, path),
+        false => path.split_first().and_then(|(first, path)| proven_roots(old, size, first, path)),
+    };
+    roots == Some((*old_root, *root))
+}
+
+/// Whether `path` can be a consistency proof from `old` to the tree of `size` with
+/// `root`, as far as can be said without the old root.
+pub(crate) fn may_be_consistent(old: u64, size: u64, root: &Hash, path: &[Hash]) -> bool {
+    if old == 0 || old >= size {
+        return path.is_empty() && old <= size;
+    }
+    let Some((first, rest)) = path.split_first() else { return false };
+    old.is_power_of_two()
+        || proven_roots(old, size, first, rest).is_some_and(|(_, proven)| proven == *root)
+}
+
+/// The roots of the trees of `old` and of `size` that a proof leads to.
+fn proven_roots(old: u64, size: u64, first: &Hash, path: &[Hash]) -> Option<(Hash, Hash)> {
     let (mut node, mut last) = (old - 1, size - 1);
     while node & 1 == 1 {
         node >>= 1;
         last >>= 1;
     }
     let (mut old_hash, mut hash) = (*first, *first);
-    for sibling in nodes {
+    for sibling in path {
         if last == 0 {
-            return false;
+            return None;
         }
         if node & 1 == 1 || node == last {
             old_hash = node_hash(sibling, &old_hash);
@@ -140,7 +157,7 @@ pub(crate) fn is_consistent(
         node >>= 1;
         last >>= 1;
     }
-    last == 0 && old_hash == *old_root && hash == *root
+    (last == 0).then_some((old_hash, hash))
 }
 
 /// Which tile of `level` holds the hash `index`, and where in it.
@@ -227,6 +244,7 @@ mod tests {
             let old_root = naive::mth(&source.0[..old as usize]);
             let Ok(path) = consistency(&mut source, old, size);
             assert!(is_consistent(old, &old_root, size, &root, &path), "{old} to {size}");
+            assert!(may_be_consistent(old, size, &root, &path), "{old} to {size}");
             assert!(!is_consistent(old, &[9; 32], size, &root, &path), "{old} to {size}");
             assert!(!is_consistent(old, &old_root, size, &[9; 32], &path), "{old} to {size}");
             for place in 0..path.len() {

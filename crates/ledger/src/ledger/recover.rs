@@ -46,13 +46,9 @@ pub(super) fn open(
     read.check_tiles()?;
     let Reading { view, tree, missing, .. } = read;
 
-    let segment = tree.size() / SEGMENT_ENTRIES;
     let mut bodies = BodyWriter::new(dir, medium, torn.length);
     if let Some((segment, length)) = torn.cut {
         bodies.cut(segment, length)?;
-    }
-    if tree.size() % SEGMENT_ENTRIES != 0 && !dir.join(segment_path(segment)).exists() {
-        return Err(OpenError::Io(io::ErrorKind::NotFound.into()));
     }
     for (tile, bytes) in missing {
         write_whole(dir, &tile.path(), &bytes)?;

@@ -129,6 +129,8 @@ fn queries_find_exactly_what_the_filter_matches() {
             ..everything.clone()
         },
     );
+    let patients = (0..9).map(patient).collect();
+    check_query(&ledger, &Filter { patients, ..everything.clone() });
     check_query(&ledger, &Filter { kinds: vec!["ledger-opened".into()], ..everything.clone() });
     check_query(
         &ledger,
@@ -341,6 +343,21 @@ fn a_full_disk_refuses_and_the_ledger_goes_on_when_there_is_room() {
     assert_eq!(ledger.append(&releases(2..4)), Ok(3..5));
     drop(ledger);
     assert_eq!(open(dir.path()).unwrap().len(), 5);
+}
+
+#[test]
+fn a_disk_that_fills_up_between_two_segments_leaves_no_trace() {
+    let dir = tempdir().unwrap();
+    let disk = FullDisk(Disk::default(), Arc::new(AtomicI64::new(3)));
+    let ledger = Ledger::open_on(dir.path(), ORIGIN, keys(), clock(), Box::new(disk)).unwrap();
+    let before = crate::bodies::SEGMENT_ENTRIES - 5;
+    ledger.append(&releases(1..before)).unwrap();
+    assert!(matches!(ledger.append(&releases(0..10)), Err(AppendError::Refused(_))));
+    drop(ledger);
+    let ledger = open(dir.path()).unwrap();
+    assert_eq!(ledger.append(&releases(0..10)), Ok(before..before + 10));
+    drop(ledger);
+    assert_eq!(open(dir.path()).unwrap().len(), before + 10);
 }
 
 proptest! {

@@ -2,7 +2,8 @@
 //! posting lists of what entries are asked for by. Built from the entries at
 //! open and added to as entries become durable.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::hash::Hash;
 
 use holdfast_base::{PatientId, PrincipalId, SessionId, Timestamp};
@@ -140,8 +141,13 @@ impl<'a> Postings<'a> {
         if let [one] = rests[..] {
             return Box::new(one.iter().map(|index| u64::from(*index)));
         }
-        let mut all: Vec<u32> = rests.concat();
-        all.sort_unstable();
-        Box::new(all.into_iter().map(u64::from))
+        let mut rests: Vec<_> = rests.into_iter().map(|rest| rest.iter().copied()).collect();
+        let heads = rests.iter_mut().enumerate().filter_map(|(n, rest)| Some((rest.next()?, n)));
+        let mut heads: BinaryHeap<Reverse<(u32, usize)>> = heads.map(Reverse).collect();
+        Box::new(std::iter::from_fn(move || {
+            let Reverse((index, n)) = heads.pop()?;
+            heads.extend(rests[n].next().map(|next| Reverse((next, n))));
+            Some(u64::from(index))
+        }))
     }
 }

@@ -1,6 +1,6 @@
 //! The end of the bodies that is written to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) trait Medium: Send {
     /// Adds `bytes` at the end of `path`, which is `length` bytes long, and syncs.
     /// A `length` of 0 creates the file and makes its name durable too.
     fn append(&mut self, path: &Path, length: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Cuts `path` to `length` bytes and syncs.
+    /// Cuts `path` to `length` bytes and syncs; 0 removes the file.
     fn cut(&mut self, path: &Path, length: u64) -> io::Result<()>;
 }
 
@@ -50,6 +50,11 @@ impl Medium for Disk {
     }
 
     fn cut(&mut self, path: &Path, length: u64) -> io::Result<()> {
+        if length == 0 {
+            self.open = None;
+            fs::remove_file(path)?;
+            return path.parent().map_or(Ok(()), sync_folder);
+        }
         let file = self.file(path)?;
         file.set_len(length)?;
         file.sync_data()

@@ -13,7 +13,7 @@ use crate::Entry;
 use crate::bundle::{INDEX_MARK, Manifest, Part, TITLE, index_line};
 use crate::leaf::{SALT_BYTES, commitment, leaf_data};
 use crate::note::Checkpoint;
-use crate::proof::{is_consistent, is_included};
+use crate::proof::{is_consistent, is_included, may_be_consistent};
 use crate::tree::{Hash, hash_parts, leaf_hash};
 
 pub(super) fn check(path: &Path, policy: &Policy) -> Result<Report, Vec<Violation>> {
@@ -83,6 +83,7 @@ impl BundleCheck<'_> {
 
         let (consistency, entries): (Vec<Placed>, Vec<Placed>) =
             parts.partition(|(_, part)| matches!(part, Part::Consistency { .. }));
+        self.proofs(&checkpoint, &consistency);
         self.compare_with_seen(&checkpoint, line, &consistency);
         let there = self.entries(&checkpoint, &index, entries);
         for (line_index, (line, _)) in &index {
@@ -110,7 +111,7 @@ impl BundleCheck<'_> {
             let entry = text
                 .and_then(|text| text.strip_prefix(INDEX_MARK)?.split(' ').next()?.parse().ok());
             match (entry, text) {
-                (Some(entry), Some(text)) => {
+                (Some(entry), Some(text)) if !text.contains(char::is_control) => {
                     if index.last_key_value().is_some_and(|(last, _)| *last >= entry) {
                         self.add(Some(number), Some(entry), Tampering::OutOfOrder);
                     }
@@ -137,6 +138,17 @@ impl BundleCheck<'_> {
             }
         }
         parts
+    }
+
+    /// Checks what can be checked of consistency proofs without an old root.
+    fn proofs(&mut self, checkpoint: &Checkpoint, proofs: &[Placed]) {
+        let (size, root) = (checkpoint.size(), checkpoint.root());
+        for (line, part) in proofs {
+            let Part::Consistency { from, proof } = part else { continue };
+            if !decode(proof).is_some_and(|path| may_be_consistent(*from, size, &root, &path)) {
+                self.add(Some(*line), None, Tampering::Malformed);
+            }
+        }
     }
 
     fn compare_with_seen(&mut self, checkpoint: &Checkpoint, line: usize, proofs: &[Placed]) {
