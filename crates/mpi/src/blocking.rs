@@ -64,8 +64,10 @@ pub fn blocking_keys(features: &Features) -> Vec<Token> {
             }
         }
         if let Some(birth) = birth {
-            keys.push(join(13, &[&g.root, &birth.year, birth.month.as_ref().unwrap_or(&[0; 8])]));
-            keys.push(join(14, &[&g.root, &birth.year, birth.day.as_ref().unwrap_or(&[0; 8])]));
+            for root in &g.roots {
+                keys.extend(birth.month.iter().map(|m| join(13, &[root, &birth.year, m])));
+                keys.extend(birth.day.iter().map(|d| join(14, &[root, &birth.year, d])));
+            }
         }
         keys.extend(features.phones.iter().map(|phone| join(15, &[phone, &g.initial])));
         for home in &features.addresses {

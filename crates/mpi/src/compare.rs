@@ -64,15 +64,20 @@ fn is_birth_same(pattern: &Pattern) -> bool {
     is(pattern, BIRTH, &[0, 1, 2])
 }
 
-/// Something that belongs to one person alone agrees.
+/// Something that belongs to one person alone agrees. A number that is one
+/// digit off does not: twins are often given consecutive ones.
 fn is_identified(pattern: &Pattern) -> bool {
-    is(pattern, SSN, &[0, 1]) || is(pattern, IDENTIFIER, &[0])
+    is(pattern, SSN, &[0]) || is(pattern, IDENTIFIER, &[0])
 }
 
 /// What sets two persons apart whatever else agrees: the members of a
 /// household, twins, father and son.
 const CONTRADICTIONS: &[Guard] = &[
-    ("given names differ", |p, _, _| is(p, GIVEN, &[7])),
+    // A changed name, or a nickname that nobody listed, of one who is otherwise certain.
+    ("given names differ", |p, _, _| {
+        let certain = is(p, SSN, &[0]) && is(p, BIRTH, &[0]) && !is(p, SEX, &[1]);
+        is(p, GIVEN, &[7]) && !certain
+    }),
     ("birth dates differ", |p, _, _| is(p, BIRTH, &[5]) && !is_identified(p)),
     ("generations differ", |_, a, b| {
         a.generation.is_some() && a.generation != b.generation && b.generation.is_some()
@@ -88,12 +93,18 @@ const DOUBTS: &[Guard] = &[
     ("nothing that is theirs alone agrees", |p, _, _| {
         !is_birth_same(p) && !is_identified(p) && !is(p, SSN, &[2]) && !is(p, EMAIL, &[0])
     }),
-    ("given name unknown", |p, _, _| p[GIVEN].is_none() && !is_identified(p)),
+    ("given name unknown", |p, _, _| p[GIVEN].is_none() && !(is_identified(p) && is_birth_same(p))),
     // Twins are often given names that look alike.
     ("given names are only similar", |p, _, _| {
         let theirs =
             is_identified(p) || is(p, SSN, &[2]) || is(p, EMAIL, &[0]) || is(p, MIDDLE, &[0, 1]);
         is(p, GIVEN, &[3, 4, 5]) && !theirs
+    }),
+    // In a million people, dozens have such a name and two of them a birthday.
+    ("common names and a birth date alone", |p, _, _| {
+        let theirs = is_identified(p) || is(p, SSN, &[2]) || is(p, EMAIL, &[0]);
+        let more = theirs || is(p, MIDDLE, &[0, 1]);
+        is(p, GIVEN, &[1, 2]) && is(p, HOUSEHOLD, &[6, 7]) && !more
     }),
     ("sexes differ and given names are not the same", |p, _, _| {
         is(p, SEX, &[1]) && !is(p, GIVEN, &[0, 1, 6])

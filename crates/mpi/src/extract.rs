@@ -15,6 +15,10 @@ const LETTERS_MAX: usize = 40;
 
 const SSN_SYSTEMS: &[&str] = &["http://hl7.org/fhir/sid/us-ssn", "urn:oid:2.16.840.1.113883.4.1"];
 
+/// Types of identifier (HL7 table 0203) that families share or that name a
+/// visit: insurance member and subscriber, account, visit.
+const SHARED_TYPES: &[&str] = &["MB", "SN", "PN", "AN", "VN"];
+
 /// The features of a Patient resource, under the given tokens.
 ///
 /// Labels of tokens are `name`, `root`, `sound`, `initial`, `gram`, `part`,
@@ -101,7 +105,11 @@ impl Maker<'_> {
             self.generation(Some(last), out);
             family = rest.to_owned();
         }
-        // "Mary Jane" in one field is a first and a second name.
+        // "Mary Jane" in one field is a first and a second name; "Baby Boy" or
+        // "Daughter of" is none at all.
+        if given.first().is_some_and(|name| name.split(' ').any(names::is_no_name)) {
+            given.clear();
+        }
         let mut given = given.iter().flat_map(|name| name.split(' '));
         if let Some(first) = given.next() {
             push_new(&mut out.given, self.part(first, names::is_common_given(first)));
@@ -134,9 +142,13 @@ impl Maker<'_> {
     fn part(&self, name: &str, is_common: bool) -> Name {
         let name: String = name.chars().take(LETTERS_MAX).collect();
         let initial: String = name.chars().take(1).collect();
+        let mut roots: Vec<_> =
+            names::roots(&name).iter().map(|root| self.tokens.token("root", root)).collect();
+        roots.sort_unstable();
+        roots.dedup();
         Name {
             exact: self.tokens.token("name", &name),
-            root: self.tokens.token("root", names::root(&name)),
+            roots,
             sound: self.tokens.token("sound", &normalise::sound(&name)),
             initial: self.tokens.token("initial", &initial),
             is_initial: name.chars().count() == 1,
@@ -228,9 +240,12 @@ impl Maker<'_> {
     fn identifier(&self, identifier: &Value, out: &mut Features) {
         let Some(value) = text(identifier, "value") else { return };
         let system = text(identifier, "system").unwrap_or_default();
-        let type_codes = identifier.get("type").map(|kind| list(kind, "coding"));
-        let mut codes = type_codes.into_iter().flatten().filter_map(|coding| text(coding, "code"));
-        if SSN_SYSTEMS.contains(&system) || codes.any(|code| code == "SS") {
+        let kind = identifier.get("type").unwrap_or(&Value::Null);
+        let codes: Vec<_> = list(kind, "coding").filter_map(|code| text(code, "code")).collect();
+        if codes.iter().any(|code| SHARED_TYPES.contains(code)) {
+            return;
+        }
+        if SSN_SYSTEMS.contains(&system) || codes.contains(&"SS") {
             if out.ssn.as_ref().is_none_or(|known| known.full.is_none()) {
                 out.ssn = self.ssn(value).or(out.ssn.take());
             }

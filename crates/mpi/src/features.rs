@@ -18,8 +18,8 @@ pub trait Tokens {
 pub struct Name {
     /// The normalised name.
     pub exact: Token,
-    /// The name that it is a nickname of, or the name itself.
-    pub root: Token,
+    /// The names that it may be a nickname of, or the name itself; sorted.
+    pub roots: Vec<Token>,
     /// How it sounds.
     pub sound: Token,
     /// Its first letter.

@@ -136,6 +136,10 @@ fn is_similar(a: &Name, b: &Name) -> bool {
     share >= SIMILAR_NAME || (a.sound == b.sound && share >= SIMILAR_SOUNDING_NAME)
 }
 
+fn has_root_in_common(a: &Name, b: &Name) -> bool {
+    a.roots.iter().any(|root| b.roots.contains(root))
+}
+
 fn given(a: &Features, b: &Features, is_swapped: bool) -> Option<u8> {
     if is_swapped {
         return Some(6);
@@ -148,7 +152,7 @@ fn given(a: &Features, b: &Features, is_swapped: bool) -> Option<u8> {
             return u8::from(x.is_common);
         }
         match () {
-            () if x.root == y.root => 2,
+            () if has_root_in_common(x, y) => 2,
             () if is_similar(x, y) => 3,
             () => 7,
         }
@@ -162,7 +166,7 @@ fn middle(a: &Features, b: &Features) -> Option<u8> {
     pairs(&a.middle, &b.middle)
         .map(|(x, y)| match () {
             () if x.is_initial || y.is_initial => 2 - u8::from(x.initial == y.initial),
-            () if x.exact == y.exact || x.root == y.root || is_similar(x, y) => 0,
+            () if x.exact == y.exact || has_root_in_common(x, y) || is_similar(x, y) => 0,
             () => 2,
         })
         .min()
@@ -222,11 +226,10 @@ fn home(a: &Address, b: &Address) -> Option<u8> {
     let is_street = a.street.is_some() && b.street.is_some() && {
         a.street == b.street || similarity(&a.street_grams, &b.street_grams) >= SIMILAR_NAME
     };
-    let is_home = is_street && a.number == b.number && same(a.unit, b.unit) != Some(false);
-    // The same number in a street of the same name of another town is no home.
-    if is_home
-        && (is_area != Some(false) || a.number.is_some() && a.zip.is_none() != b.zip.is_none())
-    {
+    let is_home = is_street && same(a.number, b.number) == Some(true);
+    // Another flat is a neighbour; the same number in a street of the same name
+    // of another town is nobody.
+    if is_home && same(a.unit, b.unit) != Some(false) && is_area != Some(false) {
         return Some(0);
     }
     is_area.map(|is_area| if is_area { 1 } else { 2 })
@@ -234,7 +237,7 @@ fn home(a: &Address, b: &Address) -> Option<u8> {
 
 fn household(a: &Features, b: &Features, is_swapped: bool) -> Option<u8> {
     let family = if is_swapped {
-        3 - 1
+        2
     } else {
         pairs(&a.family, &b.family)
             .map(|(x, y)| match () {

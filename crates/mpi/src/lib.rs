@@ -35,3 +35,8 @@ pub use fields::{FIELDS, Field, Pattern, pattern};
 pub use index::{Index, PatientRef, Placement, place};
 pub use train::{TrainingReport, train};
 pub use weights::{FieldWeights, LevelWeight, Weights, WeightsError};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

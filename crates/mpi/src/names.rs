@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 struct Tables {
-    roots: HashMap<&'static str, &'static str>,
+    roots: HashMap<&'static str, Vec<&'static str>>,
     common_family: HashSet<&'static str>,
     common_given: HashSet<&'static str>,
 }
@@ -16,13 +16,11 @@ fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let mut roots = HashMap::new();
+        let mut roots = HashMap::<_, Vec<_>>::new();
         for line in lines(include_str!("../data/nicknames.txt")) {
-            let mut names = line.split(' ');
-            let Some(root) = names.next() else { continue };
-            roots.entry(root).or_insert(root);
-            for name in names {
-                roots.entry(name).or_insert(root);
+            let root = line.split(' ').next().unwrap_or_default();
+            for name in line.split(' ') {
+                roots.entry(name).or_default().push(root);
             }
         }
         let (mut common_family, mut common_given) = (HashSet::new(), HashSet::new());
@@ -38,9 +36,57 @@ fn tables() -> &'static Tables {
     })
 }
 
-/// The name that `name` is short for; itself when it is none.
-pub(crate) fn root(name: &str) -> &str {
-    tables().roots.get(name).copied().unwrap_or(name)
+/// The names that `name` may be short for; itself when it is none.
+pub(crate) fn roots(name: &str) -> Vec<&str> {
+    tables().roots.get(name).cloned().unwrap_or_else(|| vec![name])
+}
+
+/// Words that stand where a given name should, and name nobody.
+const NO_NAMES: &[&str] = &[
+    "mr",
+    "mrs",
+    "ms",
+    "miss",
+    "dr",
+    "man",
+    "woman",
+    "male",
+    "female",
+    "baby",
+    "babyboy",
+    "babygirl",
+    "boy",
+    "girl",
+    "son",
+    "daughter",
+    "child",
+    "infant",
+    "newborn",
+    "twin",
+    "unknown",
+    "unk",
+    "none",
+    "nfn",
+    "nmn",
+    "patient",
+    "person",
+    "respondent",
+    "gentleman",
+    "lady",
+    "mom",
+    "mother",
+    "dad",
+    "father",
+    "oldest",
+    "youngest",
+    "grandchild",
+    "doe",
+    "test",
+];
+
+/// Whether a given name says only that the name is not known.
+pub(crate) fn is_no_name(name: &str) -> bool {
+    NO_NAMES.contains(&name)
 }
 
 /// Whether many people have this family name.
@@ -72,9 +118,10 @@ mod tests {
     #[test]
     fn nicknames_lead_to_their_root() {
         for (nick, full) in [("bill", "william"), ("peggy", "margaret"), ("bob", "robert")] {
-            assert_eq!(root(nick), root(full));
+            assert!(roots(nick).contains(&full), "{nick}");
         }
-        assert_eq!(root("zebulon"), "zebulon");
+        assert_eq!(roots("zebulon"), ["zebulon"]);
+        assert_eq!(roots("millie"), ["emily", "mildred"]);
         assert!(is_common_family("smith") && !is_common_family("okafor"));
         assert!(is_common_given("mary") && !is_common_given("smith"));
     }
