@@ -509,3 +509,12 @@ fn a_policy_reads_back_and_wrong_ones_are_refused() {
     assert!(matches!(wrong("required = 1", "required = 2"), PolicyError::Witnesses { .. }));
     assert!(matches!(wrong("root = \"", "root = \"AA"), PolicyError::Root));
 }
+
+#[test]
+fn the_policy_in_the_readme_is_one() {
+    let readme = include_str!("../../README.md");
+    let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let policy = Policy::parse(text).unwrap();
+    assert_eq!((policy.witnesses.len(), policy.witnesses_required), (1, 1));
+    assert_eq!(policy.seen.unwrap().size, 20_852_163);
+}
