@@ -65,7 +65,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     for (name, table) in tables {
         let path = folder.join(format!("{name}.gz"));
         if check {
-            let committed = std::fs::read(&path).ok().and_then(|gz| read_all(GzDecoder::new(&gz[..])));
+            let committed =
+                std::fs::read(&path).ok().and_then(|gz| read_all(GzDecoder::new(&gz[..])));
             if committed.as_deref() != Some(table.as_bytes()) {
                 return Err(format!("{} differs from the definitions", path.display()).into());
             }

@@ -14,8 +14,26 @@ const RESTRICTED_LEVELS: [&str; 2] = ["R", "V"];
 /// Part 2), mental health, psychotherapy notes, HIV, sexual and reproductive
 /// health, violence, genetic disease, sickle cell, sexuality.
 const SENSITIVE: [&str; 20] = [
-    "42CFRPart2", "ETH", "ETHUD", "ALC", "SUD", "OPIOIDUD", "PSY", "PSYTHPN", "BH", "MH", "HIV",
-    "STD", "SDV", "SEX", "SEXD", "REPRO", "PREGNANT", "GDIS", "SCA", "IDS",
+    "42CFRPart2",
+    "ETH",
+    "ETHUD",
+    "ALC",
+    "SUD",
+    "OPIOIDUD",
+    "PSY",
+    "PSYTHPN",
+    "BH",
+    "MH",
+    "HIV",
+    "STD",
+    "SDV",
+    "SEX",
+    "SEXD",
+    "REPRO",
+    "PREGNANT",
+    "GDIS",
+    "SCA",
+    "IDS",
 ];
 
 /// The class that `resource` belongs to: by its security labels first, then by
@@ -50,7 +68,10 @@ fn is_restricted(resource: &Value) -> bool {
     let concepts = || resource["securityLabel"].as_array().into_iter().flatten();
     labels(&resource["meta"]["security"])
         || concepts().any(|concept| labels(&concept["coding"]))
-        || (resource["resourceType"] == "Composition" && resource["confidentiality"].as_str().is_some_and(|level| RESTRICTED_LEVELS.contains(&level)))
+        || (resource["resourceType"] == "Composition"
+            && resource["confidentiality"]
+                .as_str()
+                .is_some_and(|level| RESTRICTED_LEVELS.contains(&level)))
         || inner().any(is_restricted)
 }
 
@@ -78,7 +99,10 @@ mod tests {
             (json!({"resourceType": "Patient"}), ElementClass::Identity),
             (json!({"resourceType": "Condition"}), ElementClass::Clinical),
             (json!({"resourceType": "DiagnosticReport"}), ElementClass::Clinical),
-            (json!({"resourceType": "DiagnosticReport", "presentedForm": [{}]}), ElementClass::Document),
+            (
+                json!({"resourceType": "DiagnosticReport", "presentedForm": [{}]}),
+                ElementClass::Document,
+            ),
             (json!({"resourceType": "DocumentReference"}), ElementClass::Document),
         ] {
             assert_eq!(class_of(&resource), class);

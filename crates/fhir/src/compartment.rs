@@ -34,10 +34,14 @@ pub fn compartment_patient(resource: &Value) -> Vec<String> {
             }
         }
     };
-    if name == "Patient" && let Some(id) = resource["id"].as_str() {
+    if name == "Patient"
+        && let Some(id) = resource["id"].as_str()
+    {
         add(&format!("Patient/{id}"));
     }
-    if name == "Binary" && let Some(context) = resource["securityContext"]["reference"].as_str() {
+    if name == "Binary"
+        && let Some(context) = resource["securityContext"]["reference"].as_str()
+    {
         add(context);
     }
     for (about, expression) in expressions(name) {
@@ -100,22 +104,40 @@ mod tests {
                 "subject": {"reference": "Patient/p/_history/2"}}),
             &["Patient/p", "Patient/other"],
         );
-        check(json!({"resourceType": "Immunization", "patient": {"reference": "urn:uuid:1"}}), &["urn:uuid:1"]);
-        check(json!({"resourceType": "Coverage", "beneficiary": {"reference": "Patient/p"}}), &["Patient/p"]);
-        check(json!({"resourceType": "Provenance", "target": [{"reference": "Patient/p"}, {"reference": "Observation/o"}]}), &["Patient/p"]);
+        check(
+            json!({"resourceType": "Immunization", "patient": {"reference": "urn:uuid:1"}}),
+            &["urn:uuid:1"],
+        );
+        check(
+            json!({"resourceType": "Coverage", "beneficiary": {"reference": "Patient/p"}}),
+            &["Patient/p"],
+        );
+        check(
+            json!({"resourceType": "Provenance", "target": [{"reference": "Patient/p"}, {"reference": "Observation/o"}]}),
+            &["Patient/p"],
+        );
     }
 
     #[test]
     fn what_the_definition_leaves_out_still_finds_its_patient() {
-        check(json!({"resourceType": "Device", "patient": {"reference": "Patient/p"}}), &["Patient/p"]);
+        check(
+            json!({"resourceType": "Device", "patient": {"reference": "Patient/p"}}),
+            &["Patient/p"],
+        );
         check(json!({"resourceType": "Task", "for": {"reference": "Patient/p"}}), &["Patient/p"]);
-        check(json!({"resourceType": "Binary", "securityContext": {"reference": "Patient/p"}}), &["Patient/p"]);
+        check(
+            json!({"resourceType": "Binary", "securityContext": {"reference": "Patient/p"}}),
+            &["Patient/p"],
+        );
     }
 
     #[test]
     fn what_is_about_nobody_is_in_no_compartment() {
         check(json!({"resourceType": "Organization", "id": "o"}), &[]);
         check(json!({"resourceType": "Observation", "subject": {"reference": "Group/g"}}), &[]);
-        check(json!({"resourceType": "Observation", "performer": [{"reference": "urn:uuid:1"}]}), &[]);
+        check(
+            json!({"resourceType": "Observation", "performer": [{"reference": "urn:uuid:1"}]}),
+            &[],
+        );
     }
 }

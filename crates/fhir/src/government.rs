@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-const SSN_SYSTEMS: [&str; 2] =
-    ["http://hl7.org/fhir/sid/us-ssn", "urn:oid:2.16.840.1.113883.4.1"];
+const SSN_SYSTEMS: [&str; 2] = ["http://hl7.org/fhir/sid/us-ssn", "urn:oid:2.16.840.1.113883.4.1"];
 /// Codes of HL7 v2 table 0203: social security, driver's licence, passport,
 /// tax, state and other national identifiers.
 const GOVERNMENT_TYPES: [&str; 10] =
@@ -23,13 +22,17 @@ fn is_ssn(identifier: &Value) -> bool {
         || type_codes(identifier).any(|code| matches!(code, "SS" | "SB"))
 }
 
-fn is_government_id(identifier: &Value) -> bool {
+/// Whether an Identifier is a social security number, a licence, a passport or
+/// another number that a government gave.
+pub fn is_government_id(identifier: &Value) -> bool {
     let by_system = identifier["system"].as_str().is_some_and(|system| {
         GOVERNMENT_ARCS.iter().any(|arc| system.starts_with(arc))
             || system == "http://hl7.org/fhir/sid/us-passport"
             || system.starts_with("http://hl7.org/fhir/sid/passport-")
     });
-    is_ssn(identifier) || by_system || type_codes(identifier).any(|code| GOVERNMENT_TYPES.contains(&code))
+    is_ssn(identifier)
+        || by_system
+        || type_codes(identifier).any(|code| GOVERNMENT_TYPES.contains(&code))
 }
 
 fn mask(value: &str, keep_last_four: bool) -> String {
@@ -61,7 +64,9 @@ pub fn split_government_ids(patient: &mut Value) -> Option<Value> {
         }
         // Everything else that could carry the number: extensions and a primitive's own.
         for name in ["extension", "_value", "id"] {
-            if let Some(original) = identifier.as_object_mut().and_then(|fields| fields.shift_remove(name)) {
+            if let Some(original) =
+                identifier.as_object_mut().and_then(|fields| fields.shift_remove(name))
+            {
                 kept.insert(name.to_owned(), original);
             }
         }
@@ -102,7 +107,10 @@ mod tests {
         split_government_ids(&mut masked).expect("has government ids");
         let text = masked.to_string();
         assert!(text.contains("***-**-4321") && text.contains("MRN-1"), "{text}");
-        assert!(!text.contains("987") && !text.contains("65-") && !text.contains("D1234"), "{text}");
+        assert!(
+            !text.contains("987") && !text.contains("65-") && !text.contains("D1234"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! `Debug` output holds a value from a record.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
+mod capability;
 mod class;
 mod compartment;
 mod definitions;
@@ -16,24 +18,27 @@ mod government;
 mod narrative;
 mod outcome;
 mod parse;
+mod patient_view;
 mod primitive;
 mod reference;
 mod residence;
-pub mod search;
 mod schema;
+pub mod search;
 mod tables;
 mod type_code;
 mod validate;
 
+pub use capability::{Capabilities, capability_statement};
 pub use class::class_of;
 pub use compartment::compartment_patient;
 pub use definitions::{
     Definitions, Element, ElementType, ParameterKind, SearchParameter, TypeDefinition, TypeKind,
     ValueSet, definitions,
 };
-pub use government::{join_government_ids, split_government_ids};
+pub use government::{is_government_id, join_government_ids, split_government_ids};
 pub use outcome::{Issue, Severity, operation_outcome};
 pub use parse::{Limits, parse_resource};
+pub use patient_view::{Name, PatientIdentifier, PatientView, PostalAddress, Telecom};
 pub use reference::{
     LiteralReference, is_id, parse_reference, reference_type, references, rewrite_references,
 };

@@ -2,11 +2,63 @@
 
 /// Elements that a narrative may have (invariant txt-1).
 const ELEMENTS: [&str; 57] = [
-    "a", "abbr", "acronym", "b", "big", "blockquote", "br", "caption", "cite", "code", "col",
-    "colgroup", "dd", "dfn", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr",
-    "i", "img", "li", "ol", "p", "pre", "q", "samp", "small", "span", "strong", "sub", "sup",
-    "table", "tbody", "td", "tfoot", "th", "thead", "tr", "tt", "ul", "var", "u", "s", "strike",
-    "font", "center", "kbd", "ins", "del", "section",
+    "a",
+    "abbr",
+    "acronym",
+    "b",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "samp",
+    "small",
+    "span",
+    "strong",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "tt",
+    "ul",
+    "var",
+    "u",
+    "s",
+    "strike",
+    "font",
+    "center",
+    "kbd",
+    "ins",
+    "del",
+    "section",
 ];
 
 /// What makes `xhtml` no narrative: not one `div`, an element that narratives
@@ -65,8 +117,11 @@ fn runs_code(attributes: &str) -> bool {
             _ => {}
         }
     }
-    let event = names.split(|c: char| c.is_whitespace() || c == '=' || c == '/').any(|name| name.starts_with("on"));
-    let compact: String = attributes.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+    let event = names
+        .split(|c: char| c.is_whitespace() || c == '=' || c == '/')
+        .any(|name| name.starts_with("on"));
+    let compact: String =
+        attributes.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
     event || compact.to_ascii_lowercase().contains("javascript:")
 }
 
@@ -76,7 +131,12 @@ mod tests {
 
     #[test]
     fn narratives_hold_static_content_only() {
-        assert_eq!(check("<div xmlns=\"http://www.w3.org/1999/xhtml\"><p title=\"a > b\">on=1 <br/></p><!-- <x> --></div>"), Ok(()));
+        assert_eq!(
+            check(
+                "<div xmlns=\"http://www.w3.org/1999/xhtml\"><p title=\"a > b\">on=1 <br/></p><!-- <x> --></div>"
+            ),
+            Ok(())
+        );
         for bad in [
             "plain",
             "<div><script>1</script></div>",

@@ -43,7 +43,11 @@ pub struct Issue {
 
 impl Issue {
     /// An issue of severity error.
-    pub fn error(code: &'static str, expression: impl Into<String>, text: impl Into<String>) -> Self {
+    pub fn error(
+        code: &'static str,
+        expression: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
         Self {
             severity: Severity::Error,
             code,

@@ -167,7 +167,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_place_and_never_by_content() {
         for (text, said) in [
-            ("{\"resourceType\":\"Patient\",\n \"id\":\"secret\",\"id\":\"secret\"}", "twice in an object, line 2 column"),
+            (
+                "{\"resourceType\":\"Patient\",\n \"id\":\"secret\",\"id\":\"secret\"}",
+                "twice in an object, line 2 column",
+            ),
             ("{\"resourceType\":\"Patient\" \"secret\"}", "not JSON, line 1 column 27"),
             ("{\"resourceType\":\"Patient\"", "ends too early, line 1"),
             ("{\"resourceType\":\"secret\"}", "names no FHIR R4 resource"),

@@ -77,7 +77,9 @@ fn check_text(type_code: &str, text: &str) -> Result<(), &'static str> {
 fn is_oid(text: &str) -> bool {
     let Some(arcs) = text.strip_prefix("urn:oid:") else { return false };
     let number = |arc: &str| {
-        !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()) && (arc == "0" || !arc.starts_with('0'))
+        !arc.is_empty()
+            && arc.bytes().all(|byte| byte.is_ascii_digit())
+            && (arc == "0" || !arc.starts_with('0'))
     };
     arcs.starts_with(['0', '1', '2']) && arcs.contains('.') && arcs.split('.').all(number)
 }

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn literal_references_split_into_their_parts() {
-        let parts = |base, version| LiteralReference { base, resource_type: "Patient", id: "a.1", version };
+        let parts =
+            |base, version| LiteralReference { base, resource_type: "Patient", id: "a.1", version };
         for (text, expected) in [
             ("Patient/a.1", Some(parts("", None))),
             ("Patient/a.1/_history/3", Some(parts("", Some("3")))),
@@ -114,7 +115,9 @@ mod tests {
     fn every_reference_is_rewritten_and_nothing_else() {
         let mut resource = json!({"resourceType": "Observation", "subject": {"reference": "urn:uuid:1"},
             "note": [{"text": "urn:uuid:1"}], "performer": [{"reference": "Practitioner/2"}]});
-        rewrite_references(&mut resource, &|old| (old == "urn:uuid:1").then(|| "Patient/9".to_owned()));
+        rewrite_references(&mut resource, &|old| {
+            (old == "urn:uuid:1").then(|| "Patient/9".to_owned())
+        });
         assert_eq!(references(&resource), ["Patient/9", "Practitioner/2"]);
         assert_eq!(resource["note"][0]["text"], "urn:uuid:1");
     }

@@ -13,6 +13,8 @@ pub(crate) type NodeId = u32;
 pub(crate) struct Property {
     /// Name in JSON: `valueQuantity`.
     pub json: String,
+    /// Name of the property beside it that holds `id` and `extension` of a primitive.
+    pub sibling: String,
     /// Place among [`Node::elements`].
     pub element: usize,
     /// Type code; `Resource` for an inlined resource.
@@ -66,10 +68,10 @@ impl Schema {
             }
         }
         let nodes = parents.iter().map(|(kind, path)| node(kind, path, types, &places)).collect();
-        let roots =
-            places.iter().filter(|((_, path), _)| path.is_empty()).map(|((name, _), id)| {
-                (types.get(name).map_or("", |kind| kind.name), *id)
-            });
+        let roots = places
+            .iter()
+            .filter(|((_, path), _)| path.is_empty())
+            .map(|((name, _), id)| (types.get(name).map_or("", |kind| kind.name), *id));
         Self { roots: roots.collect(), nodes }
     }
 
@@ -108,13 +110,13 @@ fn node(
             }
             node.by_json.insert(json.clone(), node.properties.len());
             node.by_name.entry(element.name()).or_default().push(node.properties.len());
-            let node_id = child;
             node.properties.push(Property {
+                sibling: format!("_{json}"),
                 json,
                 element: place,
                 type_code,
                 type_place,
-                node: node_id,
+                node: child,
             });
         };
         if !element.content_reference.is_empty() {

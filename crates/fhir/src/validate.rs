@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::definitions;
 use crate::definitions::{Element, ElementType};
-use crate::outcome::Issue;
+use crate::outcome::{Issue, Severity};
 use crate::reference::reference_type;
 use crate::schema::{NodeId, Property};
 use crate::search::Span;
@@ -20,7 +20,8 @@ use crate::{narrative, primitive};
 /// More problems than anybody reads; the rest is cut off with a note.
 const ISSUES_MAX: usize = 200;
 
-/// The problems of `resource`; empty when it is valid as far as is checked.
+/// The problems of `resource`: errors, and warnings that need not stop anybody
+/// ([`Issue::is_error`]). Empty when it is valid as far as is checked.
 pub fn validate(resource: &Value) -> Vec<Issue> {
     let mut check = Check { issues: Vec::new(), contained: Vec::new() };
     let name = resource["resourceType"].as_str().unwrap_or_default();
@@ -48,8 +49,12 @@ struct Check {
 
 impl Check {
     fn fail(&mut self, code: &'static str, path: &str, text: impl Into<String>) {
+        self.add(Issue::error(code, path, text));
+    }
+
+    fn add(&mut self, issue: Issue) {
         if self.issues.len() <= ISSUES_MAX {
-            self.issues.push(Issue::error(code, path, text));
+            self.issues.push(issue);
         }
     }
 
@@ -112,13 +117,18 @@ impl Check {
                 }
             } else {
                 seen[property.element] += count(value);
-                self.values(value, fields.get(&format!("_{bare}")), element, property, &at);
+                self.values(value, fields.get(&property.sibling), element, property, &at);
             }
         }
         for (element, count) in node.elements.iter().zip(seen) {
             if count < element.min as usize {
                 let at = format!("{path}.{}", element.name());
-                self.fail("required", &at, format!("at least {} needed", element.min));
+                let issue =
+                    Issue::error("required", at, format!("at least {} needed", element.min));
+                // Senders strip narratives to save space, HL7's own examples too;
+                // nothing clinical hangs on the empty shell that stays.
+                let is_stripped = element.path == "div" && fields.contains_key("status");
+                self.add(if is_stripped { issue.with_severity(Severity::Warning) } else { issue });
             }
             if element.max.is_some_and(|max| count > max as usize && element.is_list()) {
                 self.fail("structure", &format!("{path}.{}", element.name()), "too many");
@@ -145,7 +155,10 @@ impl Check {
                 }
                 for (place, item) in items.iter().enumerate() {
                     let beside = siblings.and_then(|siblings| siblings.get(place));
-                    if item.is_null() && is_primitive(property) && beside.is_some_and(Value::is_object) {
+                    if item.is_null()
+                        && is_primitive(property)
+                        && beside.is_some_and(Value::is_object)
+                    {
                         continue;
                     }
                     self.value(item, element, property, &format!("{path}[{place}]"));
@@ -161,7 +174,11 @@ impl Check {
         let kind = property.type_code;
         if kind == "Resource" {
             let is_contained = element.path == "contained";
-            return self.resource(value, path, if is_contained { Place::Contained } else { Place::Entry });
+            return self.resource(
+                value,
+                path,
+                if is_contained { Place::Contained } else { Place::Entry },
+            );
         }
         let Some(node) = property.node else {
             if let Err(text) = primitive::check(kind, value) {
@@ -189,17 +206,27 @@ impl Check {
     }
 
     /// `id` and `extension` of a primitive.
-    fn siblings(&mut self, siblings: &Value, values: Option<&Value>, element: &Element, path: &str) {
+    fn siblings(
+        &mut self,
+        siblings: &Value,
+        values: Option<&Value>,
+        element: &Element,
+        path: &str,
+    ) {
         let Some(node) = definitions().schema().root("Element") else { return };
         match siblings {
             Value::Array(items) if element.is_list() => {
-                let matching = values.is_none_or(|values| values.as_array().is_some_and(|values| values.len() == items.len()));
+                let matching = values.is_none_or(|values| {
+                    values.as_array().is_some_and(|values| values.len() == items.len())
+                });
                 if !matching {
                     self.fail("structure", path, "the list and its `_` list differ in length");
                 }
                 for (place, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
                     match item.as_object() {
-                        Some(fields) => self.object(fields, node, &format!("{path}[{place}]"), false),
+                        Some(fields) => {
+                            self.object(fields, node, &format!("{path}[{place}]"), false)
+                        }
                         None => self.fail("structure", path, "an object or null is needed"),
                     }
                 }
@@ -293,4 +320,3 @@ fn property_path(path: &str, element: &Element, property: &Property) -> String {
         format!("{path}.{name}")
     }
 }
-

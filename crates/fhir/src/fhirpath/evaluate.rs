@@ -96,10 +96,12 @@ impl<'a> Node<'a> {
             return found;
         };
         for property in schema.named(name) {
-            let sibling = || self.value.get(format!("_{}", property.json));
             let value = self.value.get(&property.json);
             let is_primitive = property.node.is_none() && property.type_code != "Resource";
-            let sibling = if is_primitive { sibling() } else { None };
+            let sibling = self.value.get(&property.sibling).filter(|_| is_primitive);
+            if value.is_none() && sibling.is_none() {
+                continue;
+            }
             let list = |value: Option<&'a Value>| match value {
                 Some(Value::Array(items)) => items.iter().map(Some).collect(),
                 other => vec![other],
@@ -107,7 +109,8 @@ impl<'a> Node<'a> {
             let (values, siblings) = (list(value), list(sibling));
             for place in 0..values.len().max(siblings.len()) {
                 let value = values.get(place).copied().flatten();
-                let sibling = siblings.get(place).copied().flatten().filter(|extra| extra.is_object());
+                let sibling =
+                    siblings.get(place).copied().flatten().filter(|extra| extra.is_object());
                 if value.is_none_or(Value::is_null) && sibling.is_none() {
                     continue;
                 }
@@ -130,7 +133,13 @@ impl<'a> Node<'a> {
         let schema = definitions().schema().root("Extension");
         list.into_iter()
             .flatten()
-            .map(|value| Node { value, sibling: None, type_code: "Extension", value_set: "", schema })
+            .map(|value| Node {
+                value,
+                sibling: None,
+                type_code: "Extension",
+                value_set: "",
+                schema,
+            })
             .collect()
     }
 }

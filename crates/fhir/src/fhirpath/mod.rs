@@ -126,7 +126,11 @@ mod tests {
     fn choices_are_found_by_their_base_name() {
         let seen = json!({"resourceType": "Observation", "valueQuantity": {"value": 5}, "effectiveDateTime": "2015"});
         check("Observation.value", seen.clone(), &[json!({"value": 5})]);
-        check("(Observation.value as Quantity) | (Observation.value as SampledData)", seen.clone(), &[json!({"value": 5})]);
+        check(
+            "(Observation.value as Quantity) | (Observation.value as SampledData)",
+            seen.clone(),
+            &[json!({"value": 5})],
+        );
         check("(Observation.value as CodeableConcept)", seen.clone(), &[]);
         check("Observation.effective", seen.clone(), &[json!("2015")]);
         check("Patient.name", seen, &[]);
@@ -156,11 +160,23 @@ mod tests {
         let patient = json!({"resourceType": "Patient", "deceasedDateTime": "2015",
             "telecom": [{"system": "email", "value": "a@example.com"}, {"system": "phone"}],
             "extension": [{"url": "http://e/x", "valueString": "v"}]});
-        check("Patient.telecom.where(system='email').value", patient.clone(), &[json!("a@example.com")]);
-        check("Patient.deceased.exists() and Patient.deceased != false", patient.clone(), &[json!(true)]);
+        check(
+            "Patient.telecom.where(system='email').value",
+            patient.clone(),
+            &[json!("a@example.com")],
+        );
+        check(
+            "Patient.deceased.exists() and Patient.deceased != false",
+            patient.clone(),
+            &[json!(true)],
+        );
         check("Patient.extension('http://e/x').value", patient.clone(), &[json!("v")]);
         check("Patient.telecom[1].system", patient.clone(), &[json!("phone")]);
         check("Patient.telecom.where(hasExtension('http://e/x'))", patient, &[]);
-        check("Patient.deceased.exists() and Patient.deceased != false", json!({"resourceType": "Patient"}), &[json!(false)]);
+        check(
+            "Patient.deceased.exists() and Patient.deceased != false",
+            json!({"resourceType": "Patient"}),
+            &[json!(false)],
+        );
     }
 }

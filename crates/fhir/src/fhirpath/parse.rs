@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
     fn name(&mut self) -> Result<String, CompileError> {
         self.skip_space();
         let rest = self.rest();
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.fail("name"));
         }
@@ -71,7 +72,11 @@ impl<'a> Reader<'a> {
     /// A type name; the namespaces `FHIR.` and `System.` are dropped.
     fn type_name(&mut self) -> Result<String, CompileError> {
         let name = self.name()?;
-        if matches!(name.as_str(), "FHIR" | "System") && self.take(".") { self.name() } else { Ok(name) }
+        if matches!(name.as_str(), "FHIR" | "System") && self.take(".") {
+            self.name()
+        } else {
+            Ok(name)
+        }
     }
 
     fn text_literal(&mut self) -> Result<String, CompileError> {
@@ -206,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_with_its_place() {
-        for (text, offset) in [("Patient.name.count()", 19), ("a +b", 2), ("", 0), ("a.where(b", 9), ("a[x]", 2)] {
+        for (text, offset) in
+            [("Patient.name.count()", 19), ("a +b", 2), ("", 0), ("a.where(b", 9), ("a[x]", 2)]
+        {
             let error = parse(text).expect_err(text);
             assert_eq!(error.offset, offset, "{text}: {error}");
         }

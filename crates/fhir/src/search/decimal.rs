@@ -33,7 +33,8 @@ impl Decimal {
         }
         let digits: i64 = if significant.is_empty() { 0 } else { significant.parse().ok()? };
         let exponent = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
-        let exponent = i8::try_from(exponent).ok().filter(|exponent| (-60..=60).contains(exponent))?;
+        let exponent =
+            i8::try_from(exponent).ok().filter(|exponent| (-60..=60).contains(exponent))?;
         Some(Self { digits: if whole.starts_with('-') { -digits } else { digits }, exponent })
     }
 
@@ -107,7 +108,19 @@ mod tests {
 
     #[test]
     fn order_is_that_of_the_numbers() {
-        let sorted = ["-1e60", "-2.5", "-2.49", "0", "1e-60", "0.1", "1", "1.5", "15e1", "999999999999999999", "1e60"];
+        let sorted = [
+            "-1e60",
+            "-2.5",
+            "-2.49",
+            "0",
+            "1e-60",
+            "0.1",
+            "1",
+            "1.5",
+            "15e1",
+            "999999999999999999",
+            "1e60",
+        ];
         for pair in sorted.windows(2) {
             assert!(decimal(pair[0]) < decimal(pair[1]), "{pair:?}");
         }
@@ -117,7 +130,12 @@ mod tests {
 
     #[test]
     fn implicit_precision_is_half_a_unit_of_the_last_digit() {
-        for (text, low, high) in [("100", "99.5", "100.5"), ("100.00", "99.995", "100.005"), ("-5.4", "-5.45", "-5.35"), ("1e2", "50", "150")] {
+        for (text, low, high) in [
+            ("100", "99.5", "100.5"),
+            ("100.00", "99.995", "100.005"),
+            ("-5.4", "-5.45", "-5.35"),
+            ("1e2", "50", "150"),
+        ] {
             let (from, to) = decimal(text).implicit_range();
             assert!(from.cmp(&decimal(low)).is_eq() && to.cmp(&decimal(high)).is_eq(), "{text}");
         }
@@ -127,7 +145,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "-", ".5", "5.", "1e", "1e999", "0x1", "+1", "1 ", "NaN", "1234567890123456789"] {
+        for text in
+            ["", "-", ".5", "5.", "1e", "1e999", "0x1", "+1", "1 ", "NaN", "1234567890123456789"]
+        {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }

@@ -252,7 +252,11 @@ pub(super) fn reference_value(reference: &str) -> Option<IndexValue> {
         return Some(IndexValue::ReferenceUrl(reference.to_owned()));
     };
     let base = (!parts.base.is_empty()).then(|| parts.base.to_owned());
-    Some(IndexValue::Reference { target: type_code(parts.resource_type)?, id: parts.id.to_owned(), base })
+    Some(IndexValue::Reference {
+        target: type_code(parts.resource_type)?,
+        id: parts.id.to_owned(),
+        base,
+    })
 }
 
 fn add_references(node: &Node<'_>, add: &mut dyn FnMut(IndexValue)) {

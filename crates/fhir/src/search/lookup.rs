@@ -130,7 +130,8 @@ mod tests {
         });
         let labels = lookup_labels(&index(&patient));
         let pairs: Vec<_> = query.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let query = parse_query("Patient", &pairs, Handling::Strict).map_err(|issues| issues.len())?;
+        let query =
+            parse_query("Patient", &pairs, Handling::Strict).map_err(|issues| issues.len())?;
         let groups = query.lookup().map_err(|issues| issues.len())?;
         Ok(groups.iter().all(|group| group.iter().any(|label| labels.contains(label))))
     }

@@ -21,11 +21,12 @@ impl Query {
     /// rows are ordered by id, so that pages are stable.
     pub fn compare(&self, a: &Row<'_>, b: &Row<'_>) -> Ordering {
         for key in &self.sort {
-            let order = match (best(a, key.param, key.descending), best(b, key.param, key.descending)) {
-                (Some(a), Some(b)) if key.descending => b.compare(&a),
-                (Some(a), Some(b)) => a.compare(&b),
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            };
+            let order =
+                match (best(a, key.param, key.descending), best(b, key.param, key.descending)) {
+                    (Some(a), Some(b)) if key.descending => b.compare(&a),
+                    (Some(a), Some(b)) => a.compare(&b),
+                    (a, b) => b.is_some().cmp(&a.is_some()),
+                };
             if order != Ordering::Equal {
                 return order;
             }
@@ -89,9 +90,7 @@ impl Condition {
 
     fn meets_any(&self, row: &Row<'_>, wanted: &[Wanted]) -> bool {
         match self.param {
-            "_id" => {
-                wanted.iter().any(|wanted| matches!(wanted, Wanted::Id(id) if id == row.id))
-            }
+            "_id" => wanted.iter().any(|wanted| matches!(wanted, Wanted::Id(id) if id == row.id)),
             "_lastUpdated" => {
                 let at = row.last_updated.millis();
                 let found = IndexValue::Date(Span { from: at, to: at });
@@ -122,7 +121,9 @@ impl Wanted {
             (Self::Token { system, code }, IndexValue::Token { system: has, code: found }) => {
                 system.is_met_by(has.as_deref()) && code.as_ref().is_none_or(|code| code == found)
             }
-            (Self::TokenText(text), IndexValue::TokenText(found)) => found.starts_with(text.as_str()),
+            (Self::TokenText(text), IndexValue::TokenText(found)) => {
+                found.starts_with(text.as_str())
+            }
             (Self::StartsWith(text), IndexValue::String { folded, .. }) => {
                 folded.starts_with(text.as_str())
             }
@@ -144,9 +145,8 @@ impl Wanted {
             ) => {
                 let system_fits = system.is_none() || system == has_system;
                 // Without a system, the human unit will do too (search.html#quantity).
-                let code_fits = code.is_none()
-                    || code == has_code
-                    || (system.is_none() && code == unit);
+                let code_fits =
+                    code.is_none() || code == has_code || (system.is_none() && code == unit);
                 system_fits && code_fits && number_matches(*prefix, *number, *low, *high, *open)
             }
             (

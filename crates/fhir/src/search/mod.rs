@@ -9,22 +9,24 @@
 //! `:in :not-in :below :above :of-type`, composite, special and phonetic
 //! parameters.
 
+mod decimal;
 mod entry;
 mod index;
+mod lookup;
 mod matching;
 mod normal;
 mod parse;
 mod present;
 mod query;
 mod span;
-mod decimal;
 
 pub use decimal::Decimal;
 pub use entry::{DecodeError, IndexEntry, IndexValue, decode, encode};
 pub use index::index;
 pub(crate) use index::is_supported;
+pub use lookup::lookup_labels;
 pub use normal::normalise;
 pub use parse::parse_query;
 pub use query::{Handling, Query, Row, Summary, Total};
-pub(crate) use span::{Precision, parse_time};
 pub use span::Span;
+pub(crate) use span::{Precision, parse_time};

@@ -2,11 +2,13 @@
 //! reported at once, by the name of its parameter, never by its value.
 
 use super::decimal::Decimal;
+use super::entry::IndexValue;
 use super::index::{fold_code, is_supported, reference_value};
 use super::normal::normalise;
-use super::query::{Condition, Handling, Prefix, Query, SortKey, Summary, Test, Total, Wanted, WantedSystem};
+use super::query::{
+    Condition, Handling, Prefix, Query, SortKey, Summary, Test, Total, Wanted, WantedSystem,
+};
 use super::span::Span;
-use super::entry::IndexValue;
 use crate::definitions;
 use crate::definitions::{ParameterKind, SearchParameter};
 use crate::outcome::{Issue, Severity};
@@ -19,8 +21,17 @@ const ALTERNATIVES_MAX: usize = 500;
 const PARAMETERS_MAX: usize = 100;
 /// Result parameters of the specification that are known and not supported.
 const UNSUPPORTED: [&str; 11] = [
-    "_include", "_revinclude", "_has", "_list", "_query", "_filter", "_content", "_text", "_contained",
-    "_containedType", "_type",
+    "_include",
+    "_revinclude",
+    "_has",
+    "_list",
+    "_query",
+    "_filter",
+    "_content",
+    "_text",
+    "_contained",
+    "_containedType",
+    "_type",
 ];
 /// Parameters of the HTTP layer that say nothing about what to find.
 const TRANSPORT: [&str; 2] = ["_format", "_pretty"];
@@ -107,7 +118,10 @@ impl Query {
             return Ok(true);
         }
         if name.contains('.') {
-            return Err(Problem::Ignorable(unsupported(name, "chained parameters are not supported")));
+            return Err(Problem::Ignorable(unsupported(
+                name,
+                "chained parameters are not supported",
+            )));
         }
         let (base, modifier) = match name.split_once(':') {
             Some((base, modifier)) => (base, Some(modifier)),
@@ -132,7 +146,8 @@ impl Query {
     fn add_result_parameter(&mut self, name: &str, value: &str) -> Result<bool, Problem> {
         match name {
             "_count" => {
-                let count = value.parse().map_err(|_| malformed(name, "a whole number is needed"))?;
+                let count =
+                    value.parse().map_err(|_| malformed(name, "a whole number is needed"))?;
                 self.count = Some(count);
             }
             "_sort" => self.sort = self.sort_keys(value)?,
@@ -246,12 +261,14 @@ fn parse_value(
             let (prefix, rest) = prefix(value);
             // A `+` that was not percent-encoded arrives as a space.
             let span = Span::parse(&rest.replace(' ', "+"));
-            let span = span.ok_or_else(|| malformed(name, "a date or a date and time is needed"))?;
+            let span =
+                span.ok_or_else(|| malformed(name, "a date or a date and time is needed"))?;
             Ok(Wanted::Date(prefix, span))
         }
         (ParameterKind::Number, None) => {
             let (prefix, rest) = prefix(value);
-            let number = Decimal::parse(rest).ok_or_else(|| malformed(name, "a number is needed"))?;
+            let number =
+                Decimal::parse(rest).ok_or_else(|| malformed(name, "a number is needed"))?;
             Ok(Wanted::Number(prefix, number))
         }
         (ParameterKind::Quantity, None) => quantity(name, value),
@@ -327,7 +344,8 @@ fn prefix(value: &str) -> (Prefix, &str) {
         ("eb", Prefix::Eb),
         ("ap", Prefix::Ap),
     ];
-    let found = prefixes.into_iter().find_map(|(code, prefix)| Some((prefix, value.strip_prefix(code)?)));
+    let found =
+        prefixes.into_iter().find_map(|(code, prefix)| Some((prefix, value.strip_prefix(code)?)));
     found.unwrap_or((Prefix::Eq, value))
 }
 

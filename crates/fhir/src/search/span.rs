@@ -57,10 +57,9 @@ impl Span {
     pub fn of_timing(timing: &Value) -> Option<Self> {
         let events = timing["event"].as_array().into_iter().flatten();
         let events = events.filter_map(Value::as_str).filter_map(Self::parse);
-        events.chain(Self::of_period(&timing["repeat"]["boundsPeriod"])).reduce(|a, b| Self {
-            from: a.from.min(b.from),
-            to: a.to.max(b.to),
-        })
+        events
+            .chain(Self::of_period(&timing["repeat"]["boundsPeriod"]))
+            .reduce(|a, b| Self { from: a.from.min(b.from), to: a.to.max(b.to) })
     }
 
     /// Whether all of `other` lies within.
@@ -97,7 +96,8 @@ pub(crate) fn parse_time(text: &str) -> Option<Written> {
         }
         i8::try_from(digits(date, from, from + 2)?).ok()
     };
-    let day_start = |month, day| millis(Date::new(year, month, day).ok()?.to_datetime(Time::midnight()));
+    let day_start =
+        |month, day| millis(Date::new(year, month, day).ok()?.to_datetime(Time::midnight()));
     if time.is_none() {
         let (from, next, precision) = match date.len() {
             4 => {
@@ -195,7 +195,23 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["", "15", "2015-13", "2015-02-30", "2015-1-1", "2015-01-01T", "2015-01-01T25:00Z", "2015-01-01T10", "2015-01-01T10:00:00.Z", "2015-01-01T10:00:00+1:00", "2015/01/01", "0000", "2015-01-01 10:00", "2015T10:00", "２０１５"] {
+        for text in [
+            "",
+            "15",
+            "2015-13",
+            "2015-02-30",
+            "2015-1-1",
+            "2015-01-01T",
+            "2015-01-01T25:00Z",
+            "2015-01-01T10",
+            "2015-01-01T10:00:00.Z",
+            "2015-01-01T10:00:00+1:00",
+            "2015/01/01",
+            "0000",
+            "2015-01-01 10:00",
+            "2015T10:00",
+            "２０１５",
+        ] {
             assert_eq!(Span::parse(text), None, "{text}");
         }
     }
