@@ -200,11 +200,12 @@ impl<'a> Batch<'a> {
         let message = MessageId(self.position.message.0 + 1);
         let position = self.position.next(digest, message);
         let key = layout::message_key(message);
-        let row = layout::inbox_value(payload, position.commit, KeptState::Pending, &[]);
+        let row =
+            layout::inbox_value(payload, position.commit, position.commit, KeptState::Pending, &[]);
         self.set(Space::Inbox, key.clone(), Some(row.into()));
         self.set(Space::Payloads, key.clone(), Some(body));
         self.set(Space::Pending, key, Some(Bytes::empty()));
-        self.advance(position, digest, 0, Vec::new())
+        self.advance(CommitRow::new(position, *digest))
     }
 
     fn admit_transaction(&mut self, prepared: Prepared) -> Result<Receipt, CommitError> {
@@ -233,34 +234,33 @@ impl<'a> Batch<'a> {
         };
         // Nothing below can fail.
         let position = self.position.next(&prepared.digest, self.position.message);
-        let resources = prepared.puts.iter().map(|put| put.resource).collect();
+        let mut commit = CommitRow::new(position, prepared.digest);
+        commit.puts = prepared.puts.iter().map(|put| put.resource).collect();
         for put in prepared.puts {
             let key = layout::version_key(&put.resource, position.commit);
             self.heads.insert(put.resource, put.version);
             self.set(Space::Index, key.clone(), Some(put.index));
             self.set(Space::Bodies, key, Some(put.body));
         }
-        let rows_count = u32::try_from(prepared.rows.len()).unwrap_or(u32::MAX);
         for row in prepared.rows {
-            self.set(Space::Rows, layout::row_key(row.table, &row.key), row.value.map(Bytes::from));
+            let key = layout::row_key(row.table, &row.key);
+            let value = row.value.map(|value| layout::row_value(position.commit, &value));
+            commit.rows.insert(key.clone(), value.is_some());
+            self.set(Space::Rows, key, value.map(Bytes::from));
         }
-        if let Some(row) = finish {
+        if let Some(mut row) = finish {
+            row.changed = position.commit;
+            commit.finished = row.message;
             let key = layout::message_key(row.message);
             let waits = (row.state == KeptState::Pending).then(Bytes::empty);
             self.set(Space::Inbox, key.clone(), Some(layout::inbox_value_of(&row).into()));
             self.set(Space::Pending, key, waits);
         }
-        Ok(self.advance(position, &prepared.digest, rows_count, resources))
+        Ok(self.advance(commit))
     }
 
-    fn advance(
-        &mut self,
-        position: Position,
-        digest: &[u8; 32],
-        rows_count: u32,
-        puts: Vec<ResourceBytes>,
-    ) -> Receipt {
-        let row = CommitRow { position, digest: *digest, rows_count, puts };
+    fn advance(&mut self, row: CommitRow) -> Receipt {
+        let position = row.position;
         self.set(Space::Commits, CommitRow::key(position.commit), Some(row.value().into()));
         self.position = position;
         Receipt { position }
@@ -286,9 +286,13 @@ impl<'a> Batch<'a> {
             Precondition::RowAbsent { table, key } => {
                 self.get(Space::Rows, layout::row_key(*table, key))?.is_none()
             }
-            Precondition::RowEquals { table, key, value } => self
-                .get(Space::Rows, layout::row_key(*table, key))?
-                .is_some_and(|found| *found == **value),
+            Precondition::RowEquals { table, key, value } => {
+                let key = layout::row_key(*table, key);
+                match self.get(Space::Rows, key.clone())? {
+                    Some(found) => layout::read_row(&key, &found)?.1 == value.as_slice(),
+                    None => false,
+                }
+            }
             Precondition::Pending(message) => {
                 self.get(Space::Pending, layout::message_key(*message))?.is_some()
             }

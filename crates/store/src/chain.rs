@@ -4,6 +4,8 @@
 //! `chain(t) = SHA-256("holdfast/store/chain/v1\0" ‖ chain(t-1) ‖ t ‖ digest(t) ‖
 //! last message)`, where the digest covers everything that the commit wrote.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use holdfast_base::{CommitNumber, MessageId};
 
@@ -78,27 +80,36 @@ impl Position {
 pub(crate) struct CommitRow {
     pub position: Position,
     pub digest: [u8; 32],
-    /// How many generic rows it wrote.
-    pub rows_count: u32,
+    /// The message that it finished or put back; 0 for none.
+    pub finished: MessageId,
     /// The resources that it wrote a version of.
     pub puts: Vec<ResourceBytes>,
+    /// The generic rows that it wrote (true) or deleted (false).
+    pub rows: BTreeMap<Vec<u8>, bool>,
 }
 
 impl CommitRow {
+    pub(crate) fn new(position: Position, digest: [u8; 32]) -> Self {
+        Self { position, digest, finished: MessageId(0), puts: Vec::new(), rows: BTreeMap::new() }
+    }
+
     pub(crate) fn key(commit: CommitNumber) -> Vec<u8> {
         commit.0.to_be_bytes().to_vec()
     }
 
     pub(crate) fn value(&self) -> Vec<u8> {
-        let puts_count = u32::try_from(self.puts.len()).unwrap_or(u32::MAX);
-        let start = Out::with_capacity(81 + self.puts.len() * RESOURCE_BYTES)
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let start = Out::with_capacity(89 + self.puts.len() * RESOURCE_BYTES)
             .u8(LAYOUT)
             .raw(&self.position.chain)
             .raw(&self.digest)
             .u64(self.position.message.0)
-            .u32(self.rows_count)
-            .u32(puts_count);
-        self.puts.iter().fold(start, |out, put| out.raw(put)).done()
+            .u64(self.finished.0)
+            .u32(count(self.puts.len()))
+            .u32(count(self.rows.len()));
+        let puts = self.puts.iter().fold(start, |out, put| out.raw(put));
+        let rows = self.rows.iter();
+        rows.fold(puts, |out, (key, written)| out.u8((*written).into()).bytes(key)).done()
     }
 
     pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
@@ -113,14 +124,21 @@ impl CommitRow {
         let chain = fields.array()?;
         let digest = fields.array()?;
         let message = MessageId(fields.u64()?);
-        let rows_count = fields.u32()?;
+        let finished = MessageId(fields.u64()?);
         let puts_count = fields.u32()?;
+        let rows_count = fields.u32()?;
         let mut puts = Vec::new();
         for _ in 0..puts_count {
             puts.push(fields.array()?);
         }
+        let mut rows = BTreeMap::new();
+        for _ in 0..rows_count {
+            let written = fields.u8()? == 1;
+            rows.insert(fields.bytes()?.to_vec(), written);
+        }
         fields.end()?;
-        Some(Self { position: Position { commit, chain, message }, digest, rows_count, puts })
+        let position = Position { commit, chain, message };
+        Some(Self { position, digest, finished, puts, rows })
     }
 
     /// Whether this row follows on `before`.
@@ -139,8 +157,9 @@ mod tests {
         let row = CommitRow {
             position: genesis.next(&[5; 32], MessageId(1)),
             digest: [5; 32],
-            rows_count: 2,
+            finished: MessageId(1),
             puts: vec![[9; RESOURCE_BYTES]],
+            rows: BTreeMap::from([(vec![1, 2], true), (vec![1, 3], false)]),
         };
         let key = CommitRow::key(row.position.commit);
         let read = CommitRow::read(&key, &row.value()).expect("a commit row");

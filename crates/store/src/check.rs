@@ -1,6 +1,8 @@
 //! Is the store what was written? A part of it at every open, all of it on
 //! request.
 
+use std::collections::HashSet;
+
 use holdfast_base::{CommitNumber, MessageId};
 
 use crate::chain::{CommitRow, Position};
@@ -22,7 +24,7 @@ pub struct CheckReport {
     pub commits_count: u64,
     /// Versions, each with its body and its commit.
     pub versions_count: u64,
-    /// Generic rows. Nothing is known about how many there must be.
+    /// Generic rows, each as its newest commit made it.
     pub rows_count: u64,
     /// Kept payloads.
     pub messages_count: u64,
@@ -75,6 +77,7 @@ pub(crate) fn recent(
         before = row.position;
     }
     let mut items = 0;
+    let (mut rows_seen, mut messages_seen) = (HashSet::new(), HashSet::new());
     let mut rows = view.scan(Space::Commits, &CommitRow::key(start), None).rev().peekable();
     while let Some(row) = rows.next() {
         let (key, value) = row?;
@@ -88,10 +91,20 @@ pub(crate) fn recent(
             _ if row.position.commit == CommitNumber(1) => MessageId(0),
             _ => row.position.message,
         };
-        if row.position.message > earlier {
-            kept(view, row.position.message)?;
+        if row.position.message > earlier && messages_seen.insert(row.position.message) {
+            kept(view, row.position.message, row.position.commit)?;
         }
-        items += row.puts.len() + 1;
+        if row.finished != MessageId(0) && messages_seen.insert(row.finished) {
+            kept(view, row.finished, row.position.commit)?;
+        }
+        items += row.puts.len() + row.rows.len() + 1;
+        // Newest first: the first write of a row that is met is the one that counts.
+        for (key, written) in row.rows {
+            if !rows_seen.contains(&key) {
+                row_is_newest(view, &key, row.position.commit, written)?;
+                rows_seen.insert(key);
+            }
+        }
         if items >= RECENT_ITEMS_MAX {
             break;
         }
@@ -128,6 +141,7 @@ pub(crate) fn everything(
     let mut report = CheckReport::default();
     let mut before = Position::genesis(store_id);
     let mut puts_count = 0;
+    let mut rows = RowsCheck::default();
     for row in commit_rows(view, CommitNumber(0)) {
         let row = row?;
         linked(&row, &before)?;
@@ -135,6 +149,12 @@ pub(crate) fn everything(
             present(view, put, row.position.commit)?;
         }
         puts_count += row.puts.len() as u64;
+        for (key, written) in row.rows {
+            rows.meet(view, key, row.position.commit, written)?;
+        }
+        if row.finished != MessageId(0) {
+            changed(view, row.finished, row.position.commit)?;
+        }
         before = row.position;
     }
     if before != *end {
@@ -149,8 +169,63 @@ pub(crate) fn everything(
         key?;
         report.rows_count += 1;
     }
+    rows.end(report.rows_count)?;
     (report.messages_count, report.pending_count) = messages(view, end.message)?;
     Ok(report)
+}
+
+/// Follows the generic rows through all commits, oldest first.
+#[derive(Default)]
+struct RowsCheck {
+    /// Rows whose present value was met.
+    newest_count: u64,
+    /// Rows that were met, are not there now and whose deletion is still to come.
+    /// Bounded by how many such rows there were at any one time.
+    vanished: HashSet<Vec<u8>>,
+}
+
+impl RowsCheck {
+    fn meet(
+        &mut self,
+        view: &dyn View,
+        key: Vec<u8>,
+        commit: CommitNumber,
+        written: bool,
+    ) -> Result<(), ReadError> {
+        match written_by(view, &key)? {
+            Some(by) if by < commit || (by == commit && !written) => {
+                return Err(damaged(Space::Rows, &key, "an older value came back"));
+            }
+            Some(by) => self.newest_count += u64::from(by == commit),
+            None if written => {
+                self.vanished.insert(key);
+            }
+            None => {
+                self.vanished.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self, rows_count: u64) -> Result<(), ReadError> {
+        if let Some(key) = self.vanished.iter().next() {
+            return Err(damaged(Space::Rows, key, "the row is missing"));
+        }
+        if self.newest_count != rows_count {
+            return Err(damaged(Space::Rows, &[], "a row belongs to no commit"));
+        }
+        Ok(())
+    }
+}
+
+/// A message was not changed earlier than by `commit`.
+fn changed(view: &dyn View, message: MessageId, commit: CommitNumber) -> Result<(), ReadError> {
+    let key = layout::message_key(message);
+    match view.get(Space::Inbox, &key)? {
+        Some(value) if layout::read_inbox(&key, &value)?.changed >= commit => Ok(()),
+        Some(_) => Err(damaged(Space::Inbox, &key, "an older state came back")),
+        None => Err(damaged(Space::Inbox, &key, "a kept payload is missing")),
+    }
 }
 
 /// Walks versions and bodies side by side: same keys, readable values, version
@@ -251,12 +326,44 @@ fn present(
     Ok(())
 }
 
-fn kept(view: &dyn View, message: MessageId) -> Result<(), ReadError> {
+/// A generic row whose newest write was by `commit` is what that commit made it.
+fn row_is_newest(
+    view: &dyn View,
+    key: &[u8],
+    commit: CommitNumber,
+    written: bool,
+) -> Result<(), ReadError> {
+    let found = written_by(view, key)?;
+    if found == written.then_some(commit) {
+        Ok(())
+    } else {
+        Err(damaged(Space::Rows, key, "the row is not what its newest commit made it"))
+    }
+}
+
+/// The commit that wrote what a generic row holds now.
+fn written_by(view: &dyn View, key: &[u8]) -> Result<Option<CommitNumber>, ReadError> {
+    match view.get(Space::Rows, key)? {
+        Some(value) => Ok(Some(layout::read_row(key, &value)?.0)),
+        None => Ok(None),
+    }
+}
+
+/// A message whose newest change was by `changed` is what that commit made it.
+fn kept(view: &dyn View, message: MessageId, changed: CommitNumber) -> Result<(), ReadError> {
     let key = layout::message_key(message);
-    for space in [Space::Inbox, Space::Payloads] {
-        if !view.contains(space, &key)? {
-            return Err(damaged(space, &key, "a kept payload is missing"));
-        }
+    let row = match view.get(Space::Inbox, &key)? {
+        Some(value) => layout::read_inbox(&key, &value)?,
+        None => return Err(damaged(Space::Inbox, &key, "a kept payload is missing")),
+    };
+    if row.changed != changed {
+        return Err(damaged(Space::Inbox, &key, "the row is not what its newest commit made it"));
+    }
+    if !view.contains(Space::Payloads, &key)? {
+        return Err(damaged(Space::Payloads, &key, "a kept payload is missing"));
+    }
+    if view.contains(Space::Pending, &key)? != (row.state == KeptState::Pending) {
+        return Err(damaged(Space::Pending, &key, "the state in the inbox differs"));
     }
     Ok(())
 }

@@ -142,6 +142,22 @@ pub(crate) fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
     Out::with_capacity(1 + key.len()).u8(table as u8).raw(key).done()
 }
 
+/// Value of a generic row: the commit that wrote it, then what was given. Keys of
+/// rows are written over, so an engine could bring an older value back unseen.
+pub(crate) fn row_value(commit: CommitNumber, value: &[u8]) -> Vec<u8> {
+    Out::with_capacity(8 + value.len()).u64(commit.0).raw(value).done()
+}
+
+pub(crate) fn read_row<'a>(
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<(CommitNumber, &'a [u8]), ReadError> {
+    match value.split_first_chunk() {
+        Some((commit, value)) => Ok((CommitNumber(u64::from_be_bytes(*commit)), value)),
+        None => Err(damaged(Space::Rows, key, "the value has another form")),
+    }
+}
+
 pub(crate) fn message_key(message: MessageId) -> Vec<u8> {
     message.0.to_be_bytes().to_vec()
 }
@@ -155,16 +171,18 @@ pub(crate) fn read_message_key(space: Space, key: &[u8]) -> Result<MessageId, Re
 pub(crate) fn inbox_value(
     payload: &KeptPayload,
     commit: CommitNumber,
+    changed: CommitNumber,
     state: KeptState,
     outcome: &[u8],
 ) -> Vec<u8> {
-    Out::with_capacity(31 + payload.meta_sealed.len() + outcome.len())
+    Out::with_capacity(39 + payload.meta_sealed.len() + outcome.len())
         .u8(LAYOUT)
         .u64(commit.0)
         .u32(payload.organization)
         .i64(payload.received.millis())
         .u8(payload.format)
         .u8(state as u8)
+        .u64(changed.0)
         .bytes(&payload.meta_sealed)
         .bytes(outcome)
         .done()
@@ -179,7 +197,7 @@ pub(crate) fn inbox_value_of(row: &KeptRow) -> Vec<u8> {
         meta_sealed: row.meta_sealed.clone(),
         payload_sealed: Vec::new(),
     };
-    inbox_value(&payload, row.commit, row.state, &row.outcome)
+    inbox_value(&payload, row.commit, row.changed, row.state, &row.outcome)
 }
 
 pub(crate) fn read_inbox(key: &[u8], value: &[u8]) -> Result<KeptRow, ReadError> {
@@ -194,6 +212,7 @@ pub(crate) fn read_inbox(key: &[u8], value: &[u8]) -> Result<KeptRow, ReadError>
             received: Timestamp::from_millis(fields.i64()?),
             format: fields.u8()?,
             state: KeptState::from_number(fields.u8()?)?,
+            changed: CommitNumber(fields.u64()?),
             meta_sealed: fields.bytes()?.to_vec(),
             outcome: fields.bytes()?.to_vec(),
         };

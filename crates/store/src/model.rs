@@ -121,6 +121,8 @@ pub struct KeptRow {
     pub format: u8,
     /// What became of it.
     pub state: KeptState,
+    /// The commit that wrote this state.
+    pub changed: CommitNumber,
     /// Sealed particulars of the arrival.
     pub meta_sealed: Vec<u8>,
     /// Sealed outcome; empty until it is finished.

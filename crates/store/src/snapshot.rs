@@ -137,8 +137,11 @@ impl Snapshot {
     /// # Errors
     /// As [`current`](Self::current).
     pub fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let value = self.pinned.view.get(Space::Rows, &layout::row_key(table, key))?;
-        Ok(value.map(|value| value.to_vec()))
+        let key = layout::row_key(table, key);
+        match self.pinned.view.get(Space::Rows, &key)? {
+            Some(value) => Ok(Some(layout::read_row(&key, &value)?.1.to_vec())),
+            None => Ok(None),
+        }
     }
 
     /// The rows of a table whose keys start with `prefix`, in key order; an
@@ -154,7 +157,7 @@ impl Snapshot {
         rows.map(move |row| {
             let _alive = &pinned;
             let (key, value) = row?;
-            Ok((key[1..].to_vec(), value.to_vec()))
+            Ok((key[1..].to_vec(), layout::read_row(&key, &value)?.1.to_vec()))
         })
     }
 

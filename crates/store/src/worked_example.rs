@@ -41,16 +41,18 @@ fn examples() -> Vec<(&'static str, String)> {
     let commit = CommitRow {
         position: genesis.next(&[0x77; 32], MessageId(1)),
         digest: [0x77; 32],
-        rows_count: 1,
+        finished: MessageId(1),
         puts: vec![resource],
+        rows: [(layout::row_key(Table::Dedupe, &[0x9a, 0x9b, 0x9c]), true)].into(),
     };
     let t = CommitNumber(300);
-    let inbox = layout::inbox_value(&kept, t, KeptState::Accepted, &[0xb2]);
+    let inbox = layout::inbox_value(&kept, t, CommitNumber(301), KeptState::Accepted, &[0xb2]);
     vec![
         ("version key", hex(&layout::version_key(&resource, t))),
         ("index value", hex(&layout::index_value(&sealed))),
         ("body value", hex(&layout::body_value(&sealed))),
         ("row key", hex(&layout::row_key(Table::Dedupe, &[0x9a, 0x9b, 0x9c]))),
+        ("row value", hex(&layout::row_value(t, &[0x6d, 0x6e]))),
         ("message key", hex(&layout::message_key(MessageId(5)))),
         ("inbox value", hex(&inbox)),
         ("genesis", hex(&genesis.chain)),

@@ -49,7 +49,15 @@ pub(crate) struct FjallEngine {
 
 impl FjallEngine {
     /// Opens the database in `dir`, or makes it. Replays the journal.
+    ///
+    /// The engine panics on some damage to its files: that is an error here.
     pub(crate) fn open(dir: &Path) -> Result<Self, EngineError> {
+        let open = std::panic::AssertUnwindSafe(|| Self::replay(dir));
+        std::panic::catch_unwind(open)
+            .unwrap_or_else(|_| Err(EngineError::new("the engine panicked over its files")))
+    }
+
+    fn replay(dir: &Path) -> Result<Self, EngineError> {
         let database = Database::builder(dir)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
