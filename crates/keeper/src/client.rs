@@ -1,0 +1,525 @@
+//! The front process's side: asks the keeper, and fails closed when it is away.
+//!
+//! One connection, many requests at once, told apart by id. The connection is
+//! made when it is needed and made anew when it broke; a request that was under
+//! way then fails with [`KeeperError::Unreachable`] and is not repeated, because
+//! an append must not happen twice unnoticed.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use holdfast_base::{
+    ClassSet, CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
+};
+use holdfast_ledger::{Actor, Entry, Filter, Placed};
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use crate::budget::Budget;
+use crate::error::{KeeperError, Malformed, Refused};
+use crate::inbox::{InboxOpener, InboxSealer};
+use crate::protocol::{
+    Answer, FrameError, KeeperStatus, Request, WireOrganization, WireRelease, decode, encode,
+    read_frame,
+};
+use crate::sealing::{PatientKeys, SystemKey};
+use crate::tokens::TokenKey;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long each part of a bundle or of a query's answer may take.
+const TIMEOUT_LONG: Duration = Duration::from_secs(60);
+/// Frames that wait to be written; a caller beyond that waits.
+const WRITE_QUEUE_MAX: usize = 256;
+/// Entries asked for in one round of a query.
+const QUERY_ROUND: usize = 10_000;
+/// A bundle larger than this is not taken into memory.
+const BUNDLE_BYTES_MAX: usize = 1 << 30;
+
+/// What a release is asked for with.
+#[derive(Debug, Clone)]
+pub struct ReleaseRequest {
+    /// Who asks, from where.
+    pub actor: Actor,
+    /// The actor's role: the default budget follows from it.
+    pub role: String,
+    /// The request that the release is part of.
+    pub request: RequestId,
+    /// The organization that keeps the records.
+    pub organization: OrganizationId,
+    /// The patients: all of them are released, or none.
+    pub patients: Vec<PatientId>,
+    /// The classes whose keys are wanted.
+    pub classes: ClassSet,
+    /// Purpose of use.
+    pub purpose: Purpose,
+    /// Why policy permitted it: a reason code.
+    pub reason: String,
+    /// Make a key for a patient who has none (intake of a new patient).
+    pub create_missing: bool,
+}
+
+/// The keys of an organization that the front process holds. None opens a record.
+#[derive(Debug, Clone)]
+pub struct OrganizationKeys {
+    /// Makes equality tokens of resource ids and message ids.
+    pub token: TokenKey,
+    /// Seals inbound payloads.
+    pub inbox: InboxSealer,
+}
+
+/// The keys that a front process holds from its start. None opens a patient's record.
+#[derive(Debug)]
+pub struct ServiceKeys {
+    /// Seals accounts, links, incidents, outbox rows.
+    pub system: SystemKey,
+    /// Seals matching features, and makes their tokens.
+    pub mpi: (SystemKey, TokenKey),
+    /// By organization.
+    pub organizations: HashMap<OrganizationId, OrganizationKeys>,
+}
+
+/// A connection to the keeper. Cheap to clone; clones share the connection.
+#[derive(Clone)]
+pub struct KeeperClient(Arc<Shared>);
+
+struct Shared {
+    socket: PathBuf,
+    timeout: Duration,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    next_id: AtomicU64,
+}
+
+impl std::fmt::Debug for KeeperClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeeperClient({})", self.0.socket.display())
+    }
+}
+
+impl KeeperClient {
+    /// A client of the keeper that listens on `socket`. Connects when it is first
+    /// asked for something.
+    pub fn new(socket: PathBuf) -> Self {
+        Self::with_timeout(socket, TIMEOUT)
+    }
+
+    /// As [`new`](Self::new), with another limit to how long an answer may take.
+    pub fn with_timeout(socket: PathBuf, timeout: Duration) -> Self {
+        Self(Arc::new(Shared {
+            socket,
+            timeout,
+            connection: tokio::sync::Mutex::default(),
+            next_id: AtomicU64::new(1),
+        }))
+    }
+
+    /// Makes the organization's keys, or gives those that exist. In the ledger.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn create_organization(
+        &self,
+        actor: &Actor,
+        organization: &OrganizationId,
+    ) -> Result<OrganizationKeys, KeeperError> {
+        let organization = organization.clone();
+        match self.ask(Request::CreateOrganization { actor: actor.into(), organization }).await? {
+            Answer::Organization(keys) => Ok(keys.into()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The service keys. The entries are durable before they leave the keeper.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn service_keys(
+        &self,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<ServiceKeys, KeeperError> {
+        let reason = reason.to_owned();
+        match self.ask(Request::ServiceKeys { actor: actor.into(), reason }).await? {
+            Answer::ServiceKeys(keys) => Ok(ServiceKeys {
+                system: SystemKey::new(keys.system),
+                mpi: (SystemKey::new(keys.mpi_seal), TokenKey::new(&keys.mpi_token)),
+                organizations: keys
+                    .organizations
+                    .into_iter()
+                    .map(|keys| (keys.organization.clone(), keys.into()))
+                    .collect(),
+            }),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What opens an organization's kept payloads. The entry is durable first.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn inbox_opener(
+        &self,
+        actor: &Actor,
+        organization: &OrganizationId,
+        reason: &str,
+    ) -> Result<InboxOpener, KeeperError> {
+        let request = Request::InboxOpener {
+            actor: actor.into(),
+            organization: organization.clone(),
+            reason: reason.to_owned(),
+        };
+        match self.ask(request).await? {
+            Answer::Inbox(private) => Ok(InboxOpener::new(organization.clone(), private)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The class keys of some patients, in the order they were asked for: all of
+    /// them or none. One `key-release` entry for each is durable before any key
+    /// leaves the keeper.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn release(&self, request: &ReleaseRequest) -> Result<Vec<PatientKeys>, KeeperError> {
+        let ReleaseRequest { organization, patients, classes, .. } = request;
+        let wire = WireRelease {
+            actor: (&request.actor).into(),
+            role: request.role.clone(),
+            request: request.request,
+            organization: organization.clone(),
+            patients: patients.clone(),
+            classes: *classes,
+            purpose: request.purpose,
+            reason: request.reason.clone(),
+            create_missing: request.create_missing,
+        };
+        match self.ask(Request::Release(wire)).await? {
+            Answer::Released(keys) if keys.len() == patients.len() => {
+                let keys = patients.iter().zip(keys).map(|(patient, secrets)| {
+                    PatientKeys::new(organization.clone(), *patient, *classes, secrets)
+                });
+                Ok(keys.collect())
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Appends entries, one after the other without another's between them.
+    /// Durable on return. Not safe to repeat blindly: after
+    /// [`KeeperError::Unreachable`] they may be in the ledger.
+    ///
+    /// # Errors
+    /// [`KeeperError::EntryRefused`] for kinds that only the keeper writes;
+    /// nothing was appended then.
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<Range<u64>, KeeperError> {
+        let entries = entries.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|_| Refused::from(Malformed::Entry))?;
+        match self.ask(Request::Append { entries }).await? {
+            Answer::Appended { start, end } => Ok(start..end),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The first `limit` entries after `after` that match, in ascending order.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn query(
+        &self,
+        filter: &Filter,
+        after: Option<LedgerIndex>,
+        limit: usize,
+    ) -> Result<Vec<Placed>, KeeperError> {
+        let mut found: Vec<Placed> = Vec::new();
+        let mut after = after.map(|index| index.0);
+        while found.len() < limit {
+            let round = (limit - found.len()).min(QUERY_ROUND);
+            let request = Request::Query { filter: filter.clone(), after, limit: round as u64 };
+            let mut answers = self.begin(request).await?;
+            let Answer::Entries { entries, more } = answers.next(TIMEOUT_LONG).await? else {
+                return Err(KeeperError::Protocol { what: "an unexpected answer" });
+            };
+            for (index, json) in entries {
+                let entry = serde_json::from_slice(&json)
+                    .map_err(|_| KeeperError::Protocol { what: "an unknown ledger entry" })?;
+                found.push(Placed { index: LedgerIndex(index), entry });
+                after = Some(index);
+            }
+            if !more {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Destroys the patient's key: what it sealed can never be opened again. In
+    /// the ledger. Idempotent.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn forget(
+        &self,
+        actor: &Actor,
+        organization: &OrganizationId,
+        patient: PatientId,
+        reason: &str,
+    ) -> Result<(), KeeperError> {
+        let (organization, reason) = (organization.clone(), reason.to_owned());
+        self.done(Request::Forget { actor: actor.into(), organization, patient, reason }).await
+    }
+
+    /// Gives `principal` a budget of its own, instead of its role's. In the ledger.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; nobody raises his own.
+    pub async fn set_budget(
+        &self,
+        actor: &Actor,
+        principal: &PrincipalId,
+        budget: Budget,
+        reason: &str,
+    ) -> Result<(), KeeperError> {
+        let (principal, reason) = (principal.clone(), reason.to_owned());
+        self.done(Request::SetBudget { actor: actor.into(), principal, budget, reason }).await
+    }
+
+    /// Suspends `principal`: no key is released to it until it is lifted. In the
+    /// ledger, and in force after a restart.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn suspend(
+        &self,
+        actor: &Actor,
+        principal: &PrincipalId,
+        reason: &str,
+    ) -> Result<(), KeeperError> {
+        let (principal, reason) = (principal.clone(), reason.to_owned());
+        self.done(Request::Suspend { actor: actor.into(), principal, reason }).await
+    }
+
+    /// Lifts a suspension. In the ledger.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; nobody lifts his own.
+    pub async fn lift(
+        &self,
+        actor: &Actor,
+        principal: &PrincipalId,
+        reason: &str,
+    ) -> Result<(), KeeperError> {
+        let (principal, reason) = (principal.clone(), reason.to_owned());
+        self.done(Request::Lift { actor: actor.into(), principal, reason }).await
+    }
+
+    /// The state of the keeper.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn status(&self) -> Result<KeeperStatus, KeeperError> {
+        match self.ask(Request::Status).await? {
+            Answer::Status(status) => Ok(status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// An evidence bundle of the entries that match: verifies offline.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn export_bundle(&self, filter: &Filter) -> Result<Vec<u8>, KeeperError> {
+        let mut answers = self.begin(Request::ExportBundle { filter: filter.clone() }).await?;
+        let mut bundle = Vec::new();
+        loop {
+            match answers.next(TIMEOUT_LONG).await? {
+                Answer::Part { bytes, last } => {
+                    bundle.extend_from_slice(&bytes);
+                    if last {
+                        return Ok(bundle);
+                    }
+                    if bundle.len() > BUNDLE_BYTES_MAX {
+                        return Err(Refused::from(Malformed::TooLarge).into());
+                    }
+                }
+                other => return Err(unexpected(other)),
+            }
+        }
+    }
+
+    /// The last state of the store that the ledger knows: transaction number and
+    /// chain value.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn last_store_commit(&self) -> Result<Option<(CommitNumber, String)>, KeeperError> {
+        match self.ask(Request::LastStoreCommit).await? {
+            Answer::Commit(commit) => Ok(commit),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn done(&self, request: Request) -> Result<(), KeeperError> {
+        match self.ask(request).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
+        let timeout = self.0.timeout;
+        let asked = async { self.begin(request).await?.next(timeout).await };
+        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(KeeperError::TimedOut))
+    }
+
+    /// Sends `request`; its answers come through what is returned.
+    async fn begin(&self, request: Request) -> Result<Answers, KeeperError> {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = encode(id, &request).map_err(|error| match error {
+            FrameError::TooLarge => KeeperError::from(Refused::from(Malformed::TooLarge)),
+            other => KeeperError::Protocol { what: other.what() },
+        })?;
+        let connection = self.connection().await?;
+        let answers = connection.expect_answers(id)?;
+        connection.frames.send(frame).await.map_err(|_| KeeperError::Unreachable)?;
+        Ok(answers)
+    }
+
+    /// The connection, made anew when there is none that works.
+    async fn connection(&self) -> Result<Arc<Connection>, KeeperError> {
+        let mut slot = self.0.connection.lock().await;
+        if let Some(connection) = slot.as_ref()
+            && connection.is_open()
+        {
+            return Ok(Arc::clone(connection));
+        }
+        let connecting = tokio::time::timeout(self.0.timeout, UnixStream::connect(&self.0.socket));
+        let stream = connecting.await.map_err(|_| KeeperError::TimedOut)?;
+        let stream = stream.map_err(|_| KeeperError::Unreachable)?;
+        let same_user =
+            stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
+        if !same_user {
+            return Err(KeeperError::Protocol { what: "it runs as another user" });
+        }
+        let connection = Arc::new(Connection::start(stream));
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+impl From<WireOrganization> for OrganizationKeys {
+    fn from(keys: WireOrganization) -> Self {
+        Self {
+            token: TokenKey::new(&keys.token),
+            inbox: InboxSealer::new(keys.organization, keys.inbox_public),
+        }
+    }
+}
+
+fn unexpected(answer: Answer) -> KeeperError {
+    match answer {
+        Answer::Refused(refused) => refused.into(),
+        _ => KeeperError::Protocol { what: "an unexpected answer" },
+    }
+}
+
+type Waiting = Mutex<Option<HashMap<u64, mpsc::UnboundedSender<Answer>>>>;
+
+/// One connection: a task that writes frames, a task that hands answers out.
+struct Connection {
+    frames: mpsc::Sender<Zeroizing<Vec<u8>>>,
+    /// Who waits for an answer; nothing once the connection broke.
+    waiting: Arc<Waiting>,
+    tasks: [tokio::task::AbortHandle; 2],
+}
+
+impl Connection {
+    fn start(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        let (frames, queue) = mpsc::channel(WRITE_QUEUE_MAX);
+        let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let tasks = [
+            tokio::spawn(write_frames(writer, queue, Arc::clone(&waiting))).abort_handle(),
+            tokio::spawn(read_answers(reader, Arc::clone(&waiting))).abort_handle(),
+        ];
+        Self { frames, waiting, tasks }
+    }
+
+    fn is_open(&self) -> bool {
+        self.waiting.lock().is_some()
+    }
+
+    fn expect_answers(&self, id: u64) -> Result<Answers, KeeperError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut waiting = self.waiting.lock();
+        waiting.as_mut().ok_or(KeeperError::Unreachable)?.insert(id, sender);
+        Ok(Answers { id, receiver, waiting: Arc::clone(&self.waiting) })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+}
+
+async fn write_frames(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
+    waiting: Arc<Waiting>,
+) {
+    while let Some(frame) = queue.recv().await {
+        if writer.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    waiting.lock().take();
+}
+
+async fn read_answers(mut reader: OwnedReadHalf, waiting: Arc<Waiting>) {
+    while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
+        let Ok((id, Ok(answer))) = decode::<Answer>(&frame) else {
+            break;
+        };
+        if let Some(waiting) = waiting.lock().as_ref()
+            && let Some(asked) = waiting.get(&id)
+        {
+            // Nobody waits any more after a time-out.
+            let _ = asked.send(answer);
+        }
+    }
+    waiting.lock().take();
+}
+
+/// The answers to one request.
+struct Answers {
+    id: u64,
+    receiver: mpsc::UnboundedReceiver<Answer>,
+    waiting: Arc<Waiting>,
+}
+
+impl Answers {
+    async fn next(&mut self, timeout: Duration) -> Result<Answer, KeeperError> {
+        match tokio::time::timeout(timeout, self.receiver.recv()).await {
+            Ok(Some(Answer::Refused(refused))) => Err(refused.into()),
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(KeeperError::Unreachable),
+            Err(_) => Err(KeeperError::TimedOut),
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.lock().as_mut() {
+            waiting.remove(&self.id);
+        }
+    }
+}

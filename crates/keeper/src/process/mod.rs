@@ -1,0 +1,290 @@
+//! The keeper process: opens key table and ledger, listens, and ends in order.
+//!
+//! Invariants: one keeper a folder (the ledger's lock); only the same user is
+//! heard; a checkpoint is at most a second behind; secrets are wiped at the end
+//! and never reach a core file.
+
+mod release;
+mod scribe;
+mod server;
+mod standing;
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_base::{Category, Clock, LedgerIndex};
+use holdfast_ledger::{
+    BodySealer, BodyUnreadable, CheckpointSigner, Event, Ledger, LedgerKeys, OpenError, ReadError,
+};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use crate::primitive::{Secret, place};
+use crate::root::{RootError, private_dir, unseal};
+use crate::table::{KeyTable, TableError};
+use scribe::{HOUR_MS, Scribe};
+use server::Server;
+
+/// Requests that wait for the scribe; beyond that, connections wait.
+const SCRIBE_QUEUE_MAX: usize = 4_096;
+/// How far a checkpoint may be behind.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// Where a keeper works.
+#[derive(Debug, Clone)]
+pub struct KeeperConfig {
+    /// The keeper's own folder: `root.key`, `keys/`, `ledger/`.
+    pub dir: PathBuf,
+    /// The Unix socket that it listens on. At most about 100 characters, a limit
+    /// of the operating system.
+    pub socket: PathBuf,
+    /// Name of the log in its checkpoints, like `holdfast.example/ledger`.
+    pub origin: String,
+}
+
+/// Why a keeper did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The passphrase does not open the root key.
+    #[error("wrong passphrase: it does not open the keeper's root key")]
+    WrongPassphrase,
+    /// There is no root key in the folder.
+    #[error("no root key in {}; initialise the keeper first", dir.display())]
+    NotInitialised {
+        /// The keeper's folder.
+        dir: PathBuf,
+    },
+    /// The root key file was changed or cut off.
+    #[error("the root key file in {} is damaged", dir.display())]
+    RootDamaged {
+        /// The keeper's folder.
+        dir: PathBuf,
+    },
+    /// The origin cannot be the name of a log.
+    #[error("{origin:?} cannot be the name of a log")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
+    /// The ledger does not open.
+    #[error("the ledger does not open")]
+    Ledger(#[from] OpenError),
+    /// An entry of the ledger cannot be read.
+    #[error("the ledger cannot be read")]
+    LedgerRead(#[from] ReadError),
+    /// The key table does not open.
+    #[error("the key table does not open: {what}")]
+    KeyTable {
+        /// What it said.
+        what: String,
+    },
+    /// The socket cannot be made.
+    #[error("cannot listen on {}", socket.display())]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("cannot use the keeper's folder {}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The keeper ended because one of its threads did.
+    #[error("the keeper stopped: {what}")]
+    Stopped {
+        /// Which.
+        what: &'static str,
+    },
+}
+
+impl StartError {
+    /// Whose fault it is.
+    pub fn category(&self) -> Category {
+        match self {
+            Self::WrongPassphrase => Category::Forbidden,
+            Self::NotInitialised { .. } => Category::NotFound,
+            Self::Origin { .. } => Category::Incorrect,
+            Self::Ledger(error) => error.category(),
+            Self::LedgerRead(error) => error.category(),
+            Self::RootDamaged { .. }
+            | Self::KeyTable { .. }
+            | Self::Socket { .. }
+            | Self::Io { .. }
+            | Self::Stopped { .. } => Category::Fault,
+        }
+    }
+}
+
+impl From<TableError> for StartError {
+    fn from(error: TableError) -> Self {
+        Self::KeyTable { what: error.to_string() }
+    }
+}
+
+/// Everything that is open while a keeper runs.
+struct Opened {
+    ledger: Arc<Ledger>,
+    table: Arc<KeyTable>,
+    service: server::ServiceSecrets,
+    scribe: Scribe,
+}
+
+/// Runs a keeper until `shutdown` is ready. Calls `ready` once it listens. Ends
+/// with a published checkpoint.
+///
+/// # Errors
+/// [`StartError`]; after `ready` only when the machine fails.
+pub async fn run(
+    config: KeeperConfig,
+    passphrase: Zeroizing<Vec<u8>>,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(),
+) -> Result<(), StartError> {
+    harden();
+    let socket = config.socket.clone();
+    let opening = tokio::task::spawn_blocking(move || open(&config, &passphrase, clock));
+    let opened = opening.await.map_err(|_| StartError::Stopped { what: "it failed to open" })?;
+    let Opened { ledger, table, service, scribe } = opened?;
+
+    // The ledger's lock is ours, so a socket that is there is nobody's.
+    let listener = listen(&socket)?;
+    let (jobs, queue) = mpsc::channel(SCRIBE_QUEUE_MAX);
+    let writer = std::thread::Builder::new()
+        .name("keeper-scribe".to_owned())
+        .spawn(move || scribe.run(queue))
+        .map_err(|source| StartError::Io { path: socket.clone(), source })?;
+    let server = Server::new(Arc::clone(&ledger), table, service, jobs);
+    ready();
+    let stopped = tokio::select! {
+        () = shutdown => Ok(()),
+        () = publish_checkpoints(Arc::clone(&ledger)) => Ok(()),
+        stopped = server.serve(listener) => stopped,
+    };
+    let _ = std::fs::remove_file(&socket);
+    // The connections are closed and their queue ends: what was begun is written.
+    drop(server);
+    let ended = tokio::task::spawn_blocking(move || {
+        let joined = writer.join();
+        let published = ledger.publish_checkpoint();
+        (joined.is_ok(), published.is_ok())
+    });
+    match ended.await {
+        Ok((true, true)) => stopped,
+        Ok((false, _)) => Err(StartError::Stopped { what: "its writing thread failed" }),
+        _ => Err(StartError::Stopped { what: "the last checkpoint could not be published" }),
+    }
+}
+
+fn open(
+    config: &KeeperConfig,
+    passphrase: &[u8],
+    clock: Arc<dyn Clock>,
+) -> Result<Opened, StartError> {
+    let dir = &config.dir;
+    let root = unseal(dir, passphrase).map_err(|error| match error {
+        RootError::Missing => StartError::NotInitialised { dir: dir.clone() },
+        RootError::Damaged => StartError::RootDamaged { dir: dir.clone() },
+        RootError::WrongPassphrase => StartError::WrongPassphrase,
+        RootError::Io(source) => StartError::Io { path: dir.clone(), source },
+    })?;
+    let ledger_dir = dir.join("ledger");
+    private_dir(&ledger_dir)
+        .map_err(|source| StartError::Io { path: ledger_dir.clone(), source })?;
+    let seed = root.derive("holdfast/v1/root/ledger-signer");
+    let signer = CheckpointSigner::from_seed(&config.origin, seed.bytes())
+        .map_err(|_| StartError::Origin { origin: config.origin.clone() })?;
+    let sealer = Box::new(Bodies(root.derive("holdfast/v1/root/ledger-bodies")));
+    let keys = LedgerKeys { sealer, signer };
+    let ledger = Arc::new(Ledger::open(&ledger_dir, &config.origin, keys, Arc::clone(&clock))?);
+    let table = Arc::new(KeyTable::open(&dir.join("keys"), &root)?);
+
+    let now = clock.now();
+    // One hour more than a day: marks are at the beginning of an hour, or later.
+    let releases_from = table.mark_before(now.millis().div_euclid(HOUR_MS) - 25)?;
+    let (standing, usages) = standing::rebuild(&ledger, releases_from, now)?;
+    finish_forgetting(&ledger, &table)?;
+    let scribe = Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages);
+    Ok(Opened { ledger, table, service: server::ServiceSecrets::new(&root), scribe })
+}
+
+/// The entry is what counts: destroys keys whose destruction a crash interrupted.
+fn finish_forgetting(ledger: &Ledger, table: &KeyTable) -> Result<(), StartError> {
+    let mut failed = None;
+    standing::each(ledger, &standing::kinds(&["forgotten"]), 0, |placed| {
+        if let Event::Forgotten { organization, patient, .. } = &placed.entry.event
+            && let Err(error) = table.forget(organization, *patient)
+        {
+            failed = Some(error);
+        }
+    })?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn listen(socket: &Path) -> Result<UnixListener, StartError> {
+    let failed = |source| StartError::Socket { socket: socket.to_path_buf(), source };
+    if let Some(dir) = socket.parent() {
+        private_dir(dir).map_err(failed)?;
+    }
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(socket, owner_only).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Publishes a checkpoint every second; cheap when nothing is new.
+async fn publish_checkpoints(ledger: Arc<Ledger>) {
+    let mut every = tokio::time::interval(CHECKPOINT_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let ledger = Arc::clone(&ledger);
+        let published = tokio::task::spawn_blocking(move || ledger.publish_checkpoint().map(drop));
+        if !matches!(published.await, Ok(Ok(()))) {
+            tracing::error!("a checkpoint could not be published");
+        }
+    }
+}
+
+/// No core files, no debugger of another process, no files for others. What the
+/// system does not offer is left out: none of it is what secrecy rests on.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit, umask};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Seals the ledger's bodies, each bound to its index.
+struct Bodies(Secret);
+
+impl Bodies {
+    fn place(index: LedgerIndex) -> Vec<u8> {
+        place("holdfast/v1/ledger-body", &[&index.0.to_be_bytes()])
+    }
+}
+
+impl BodySealer for Bodies {
+    fn seal(&self, index: LedgerIndex, body: &[u8]) -> Vec<u8> {
+        self.0.seal(&Self::place(index), body)
+    }
+
+    fn open(&self, index: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
+        self.0.open(&Self::place(index), sealed).map_err(|_| BodyUnreadable)
+    }
+}

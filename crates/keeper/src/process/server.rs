@@ -1,0 +1,463 @@
+//! Connections: reads frames, runs every request as a task of its own, writes
+//! answers as they come. Decides nothing: that is the scribe's.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use holdfast_base::{OrganizationId, PatientId};
+use holdfast_ledger::{Entry, Event, Filter, Ledger};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::StartError;
+use super::release::{LookedUp, Release};
+use super::scribe::{Job, Outcome, Task};
+use super::standing::{LIFTED, SUSPENDED};
+use crate::error::{Malformed, Refused};
+use crate::primitive::Secret;
+use crate::protocol::{
+    Answer, ENTRIES_COUNT_MAX, KeeperStatus, PART_BYTES, PATIENTS_COUNT_MAX, REASON_BYTES_MAX,
+    Request, WireOrganization, WireRelease, WireServiceKeys, decode, encode_sized, read_frame,
+};
+use crate::table::{KeyTable, Organization};
+
+/// Requests of one connection under way; beyond that, its frames wait.
+const IN_FLIGHT_MAX: usize = 1_024;
+/// Answers that wait to be written.
+const WRITE_QUEUE_MAX: usize = 64;
+/// Connections at once: front processes are few.
+const CONNECTIONS_MAX: usize = 64;
+/// Up to so many patients, looking up and deriving is not worth another thread.
+const INLINE_PATIENTS_MAX: usize = 4;
+
+/// The keys of service scope, derived from the root.
+pub(super) struct ServiceSecrets {
+    system: Secret,
+    mpi_seal: Secret,
+    mpi_token: Secret,
+}
+
+impl ServiceSecrets {
+    pub fn new(root: &Secret) -> Self {
+        Self {
+            system: root.derive("holdfast/v1/root/system"),
+            mpi_seal: root.derive("holdfast/v1/root/mpi-seal"),
+            mpi_token: root.derive("holdfast/v1/root/mpi-token"),
+        }
+    }
+}
+
+struct Shared {
+    ledger: Arc<Ledger>,
+    table: Arc<KeyTable>,
+    service: ServiceSecrets,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// The listening side of a keeper.
+pub(super) struct Server(Arc<Shared>);
+
+impl Server {
+    pub fn new(
+        ledger: Arc<Ledger>,
+        table: Arc<KeyTable>,
+        service: ServiceSecrets,
+        jobs: mpsc::Sender<Job>,
+    ) -> Self {
+        Self(Arc::new(Shared { ledger, table, service, jobs }))
+    }
+
+    /// Serves every connection of the same user. Connections end with the future.
+    pub async fn serve(&self, listener: UnixListener) -> Result<(), StartError> {
+        let own_uid = rustix::process::geteuid().as_raw();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let Ok((stream, _)) = accepted else {
+                        // Out of file handles, most likely: let others finish.
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                        continue;
+                    };
+                    let same_user = stream.peer_cred().is_ok_and(|peer| peer.uid() == own_uid);
+                    if !same_user {
+                        tracing::error!("a connection of another user was refused");
+                    } else if connections.len() < CONNECTIONS_MAX {
+                        connections.spawn(serve_connection(Arc::clone(&self.0), stream));
+                    }
+                }
+                Some(_) = connections.join_next() => {}
+                () = self.0.jobs.closed() => {
+                    return Err(StartError::Stopped { what: "its writing thread failed" });
+                }
+            }
+        }
+    }
+}
+
+type Frames = mpsc::Sender<Zeroizing<Vec<u8>>>;
+
+async fn serve_connection(shared: Arc<Shared>, stream: UnixStream) {
+    let (mut reader, mut writer) = stream.into_split();
+    let (frames, mut queue) = mpsc::channel::<Zeroizing<Vec<u8>>>(WRITE_QUEUE_MAX);
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    // Requests under way end with the connection; what the scribe has got by then
+    // is written all the same.
+    let mut requests = JoinSet::new();
+    let reading = async {
+        while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
+            let Ok((id, request)) = decode::<Request>(&frame) else { return };
+            while requests.try_join_next().is_some() {}
+            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+            let (shared, frames) = (Arc::clone(&shared), frames.clone());
+            requests.spawn(async move {
+                let _permit = permit;
+                let reply = Reply { id, frames };
+                let answered = match request {
+                    Ok(request) => answer(&shared, request, &reply).await,
+                    Err(_) => Err(Malformed::Request.into()),
+                };
+                if let Err(refused) = answered {
+                    reply.send(&Answer::Refused(refused), 0).await;
+                }
+            });
+        }
+    };
+    let writing = async {
+        while let Some(frame) = queue.recv().await {
+            if writer.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = reading => {}, () = writing => {} }
+}
+
+/// Where the answers to one request go.
+struct Reply {
+    id: u64,
+    frames: Frames,
+}
+
+impl Reply {
+    /// Sends one frame; `false` when nobody listens any more.
+    async fn send(&self, answer: &Answer, size_hint: usize) -> bool {
+        match encode_sized(self.id, answer, size_hint + 256) {
+            Ok(frame) => self.frames.send(frame).await.is_ok(),
+            Err(_) => {
+                let refused = Answer::Refused(Malformed::TooLarge.into());
+                match encode_sized(self.id, &refused, 64) {
+                    Ok(frame) => self.frames.send(frame).await.is_ok(),
+                    Err(_) => false,
+                }
+            }
+        }
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result<(), Refused> {
+    let answered = match request {
+        Request::Release(asked) => {
+            let (patients_count, classes) = (asked.patients.len(), asked.classes);
+            let keys = shared.release(asked).await?;
+            let derive = move || -> Vec<Vec<Secret>> {
+                let of_patient = |key: &Secret| {
+                    classes.iter().map(|class| key.derive(&class_label(class))).collect()
+                };
+                keys.iter().map(of_patient).collect()
+            };
+            let few = patients_count <= INLINE_PATIENTS_MAX;
+            let released = if few { derive() } else { blocking(move || Ok(derive())).await? };
+            let released = Answer::Released(released);
+            let size = patients_count * (2 + 33 * classes.iter().count());
+            reply.send(&released, size).await;
+            return Ok(());
+        }
+        Request::Append { entries } => match shared.scribe(Task::Append(parse(&entries)?)).await? {
+            Outcome::Appended(range) => Answer::Appended { start: range.start, end: range.end },
+            _ => return Err(mixed_up()),
+        },
+        Request::CreateOrganization { actor, organization } => {
+            let task = Task::CreateOrganization { actor: actor.into(), organization };
+            match shared.scribe(task).await? {
+                Outcome::Organization(keys) => Answer::Organization(organization_keys(&keys)),
+                _ => return Err(mixed_up()),
+            }
+        }
+        Request::ServiceKeys { actor, reason } => {
+            let task = Task::ServiceKeys { actor: actor.into(), reason: checked(reason)? };
+            let Outcome::Organizations(organizations) = shared.scribe(task).await? else {
+                return Err(mixed_up());
+            };
+            let size = 128 + organizations.len() * 128;
+            let keys = WireServiceKeys {
+                system: shared.service.system.clone(),
+                mpi_seal: shared.service.mpi_seal.clone(),
+                mpi_token: shared.service.mpi_token.clone(),
+                organizations: organizations.iter().map(|keys| organization_keys(keys)).collect(),
+            };
+            reply.send(&Answer::ServiceKeys(keys), size).await;
+            return Ok(());
+        }
+        Request::InboxOpener { actor, organization, reason } => {
+            let (organization, reason) = (shared.organization(&organization)?, checked(reason)?);
+            let task = Task::Inbox { actor: actor.into(), organization, reason };
+            match shared.scribe(task).await? {
+                Outcome::Organization(keys) => Answer::Inbox(keys.inbox_private()),
+                _ => return Err(mixed_up()),
+            }
+        }
+        Request::Forget { actor, organization, patient, reason } => {
+            let (organization, reason) = (shared.organization(&organization)?, checked(reason)?);
+            let task = Task::Forget { actor: actor.into(), organization, patient, reason };
+            shared.scribe(task).await?;
+            Answer::Done
+        }
+        Request::SetBudget { actor, principal, budget, reason } => {
+            let (actor, reason) = (actor.into(), checked(reason)?);
+            shared.scribe(Task::SetBudget { actor, principal, budget, reason }).await?;
+            Answer::Done
+        }
+        Request::Suspend { actor, principal, reason } => {
+            let (actor, reason) = (actor.into(), checked(reason)?);
+            shared.scribe(Task::Suspend { actor, principal, reason }).await?;
+            Answer::Done
+        }
+        Request::Lift { actor, principal, reason } => {
+            let (actor, reason) = (actor.into(), checked(reason)?);
+            shared.scribe(Task::Lift { actor, principal, reason }).await?;
+            Answer::Done
+        }
+        Request::LastStoreCommit => match shared.scribe(Task::LastCommit).await? {
+            Outcome::Commit(commit) => Answer::Commit(commit),
+            _ => return Err(mixed_up()),
+        },
+        Request::Status => Answer::Status(shared.status().await?),
+        Request::Query { filter, after, limit } => shared.query(filter, after, limit).await?,
+        Request::ExportBundle { filter } => return shared.export(filter, reply).await,
+    };
+    reply.send(&answered, 4 << 10).await;
+    Ok(())
+}
+
+impl Shared {
+    /// Gives `task` to the scribe and waits until what it wrote is durable.
+    async fn scribe(&self, task: Task) -> Result<Outcome, Refused> {
+        let (reply, outcome) = oneshot::channel();
+        let stopped = || Refused::Ledger { reason: "the keeper is stopping".to_owned() };
+        self.jobs.send(Job { task, reply }).await.map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    fn organization(&self, id: &OrganizationId) -> Result<Arc<Organization>, Refused> {
+        self.table.organization(id).ok_or(Refused::UnknownOrganization)
+    }
+
+    async fn release(&self, asked: WireRelease) -> Result<Vec<Secret>, Refused> {
+        if asked.patients.is_empty() || asked.classes.is_empty() {
+            return Err(Malformed::NothingAsked.into());
+        }
+        if asked.patients.len() > PATIENTS_COUNT_MAX {
+            return Err(Malformed::TooMany.into());
+        }
+        let organization = self.organization(&asked.organization)?;
+        let looked_up = self.look_up(&organization, &asked.patients).await?;
+        let release = Release {
+            actor: asked.actor.into(),
+            role: bounded(asked.role)?,
+            request: asked.request,
+            organization,
+            patients: asked.patients,
+            classes: asked.classes,
+            purpose: asked.purpose,
+            reason: checked(asked.reason)?,
+            create_missing: asked.create_missing,
+            looked_up,
+        };
+        match self.scribe(Task::Release(release)).await? {
+            Outcome::Keys(keys) => Ok(keys),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    async fn look_up(
+        &self,
+        organization: &Arc<Organization>,
+        patients: &[PatientId],
+    ) -> Result<LookedUp, Refused> {
+        if patients.len() <= INLINE_PATIENTS_MAX {
+            return Ok(LookedUp::read(&self.table, organization, patients));
+        }
+        let (table, organization) = (Arc::clone(&self.table), Arc::clone(organization));
+        let patients = patients.to_vec();
+        blocking(move || Ok(LookedUp::read(&table, &organization, &patients))).await
+    }
+
+    async fn status(&self) -> Result<KeeperStatus, Refused> {
+        let Outcome::Suspended(suspended) = self.scribe(Task::Suspended).await? else {
+            return Err(mixed_up());
+        };
+        let (ledger, table) = (Arc::clone(&self.ledger), Arc::clone(&self.table));
+        blocking(move || {
+            let organizations = table.organizations();
+            Ok(KeeperStatus {
+                ledger_size: ledger.len(),
+                root: ledger.root(),
+                checkpoint: ledger.checkpoint().map(|c| c.note().to_owned()).unwrap_or_default(),
+                log_vkey: ledger.vkey(),
+                patients_count: table.patients_count(),
+                organizations: organizations.iter().map(|keys| keys.id.clone()).collect(),
+                suspended,
+            })
+        })
+        .await
+    }
+
+    /// As much of the answer as fits into a frame.
+    async fn query(
+        &self,
+        filter: Filter,
+        after: Option<u64>,
+        limit: u64,
+    ) -> Result<Answer, Refused> {
+        /// Entries read from the ledger at once.
+        const STEP: usize = 512;
+        let ledger = Arc::clone(&self.ledger);
+        blocking(move || {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let (mut entries, mut bytes, mut after) = (Vec::new(), 0, after);
+            while entries.len() < limit {
+                let step = STEP.min(limit - entries.len());
+                let found = ledger
+                    .query(&filter, after.map(holdfast_base::LedgerIndex), step)
+                    .map_err(fault)?;
+                let last_step = found.len() < step;
+                for placed in found {
+                    let json = serde_json::to_vec(&placed.entry).map_err(fault)?;
+                    bytes += json.len() + 16;
+                    after = Some(placed.index.0);
+                    entries.push((placed.index.0, json));
+                    if bytes >= PART_BYTES {
+                        return Ok(Answer::Entries { entries, more: true });
+                    }
+                }
+                if last_step {
+                    return Ok(Answer::Entries { entries, more: false });
+                }
+            }
+            Ok(Answer::Entries { entries, more: true })
+        })
+        .await
+    }
+
+    /// Sends a bundle in parts.
+    async fn export(&self, filter: Filter, reply: &Reply) -> Result<(), Refused> {
+        let ledger = Arc::clone(&self.ledger);
+        let (parts, mut queue) = mpsc::channel(2);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut out = Parts { part: Vec::with_capacity(PART_BYTES), parts };
+            ledger.export_bundle(&filter, &mut out).map_err(fault)?;
+            Ok::<_, Refused>(out.part)
+        });
+        while let Some(bytes) = queue.recv().await {
+            if !reply.send(&Answer::Part { bytes, last: false }, PART_BYTES).await {
+                return Ok(());
+            }
+        }
+        let bytes = writing.await.map_err(fault)??;
+        reply.send(&Answer::Part { bytes, last: true }, PART_BYTES).await;
+        Ok(())
+    }
+}
+
+/// Cuts what is written to it into parts.
+struct Parts {
+    part: Vec<u8>,
+    parts: mpsc::Sender<Vec<u8>>,
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(PART_BYTES - self.part.len());
+        self.part.extend_from_slice(&bytes[..taken]);
+        if self.part.len() == PART_BYTES {
+            let full = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
+            let sent = self.parts.blocking_send(full);
+            sent.map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work).await.map_err(fault)?
+}
+
+fn fault(error: impl std::fmt::Display) -> Refused {
+    Refused::Fault { what: error.to_string() }
+}
+
+fn mixed_up() -> Refused {
+    Refused::Fault { what: "an answer to another question".to_owned() }
+}
+
+fn class_label(class: holdfast_base::ElementClass) -> String {
+    format!("holdfast/v1/patient/class/{class}")
+}
+
+fn organization_keys(keys: &Organization) -> WireOrganization {
+    WireOrganization {
+        organization: keys.id.clone(),
+        token: keys.token.clone(),
+        inbox_public: keys.inbox_public,
+    }
+}
+
+fn bounded(text: String) -> Result<String, Refused> {
+    if text.len() > REASON_BYTES_MAX { Err(Malformed::ReasonTooLong.into()) } else { Ok(text) }
+}
+
+/// A reason: every release and change has one.
+fn checked(reason: String) -> Result<String, Refused> {
+    if reason.trim().is_empty() { Err(Malformed::NoReason.into()) } else { bounded(reason) }
+}
+
+/// Entries from outside; kinds that say what the keeper did are refused.
+fn parse(entries: &[Vec<u8>]) -> Result<Vec<Entry>, Refused> {
+    if entries.len() > ENTRIES_COUNT_MAX {
+        return Err(Malformed::TooMany.into());
+    }
+    let parse = |json: &Vec<u8>| {
+        if json.len() > holdfast_ledger::ENTRY_BYTES_MAX {
+            return Err(Refused::from(Malformed::TooLarge));
+        }
+        let entry: Entry = serde_json::from_slice(json).map_err(|_| Malformed::Entry)?;
+        if is_keepers_own(&entry.event) {
+            return Err(Refused::Entry { kind: entry.event.kind().to_owned() });
+        }
+        Ok(entry)
+    };
+    entries.iter().map(parse).collect()
+}
+
+/// Whether only the keeper may say this: it did it, or acts on it after a restart.
+fn is_keepers_own(event: &Event) -> bool {
+    match event {
+        Event::LedgerOpened { .. }
+        | Event::KeyRelease { .. }
+        | Event::ServiceKeyRelease { .. }
+        | Event::BudgetChange { .. }
+        | Event::Forgotten { .. } => true,
+        Event::Containment { action, .. } => action == SUSPENDED || action == LIFTED,
+        _ => false,
+    }
+}
