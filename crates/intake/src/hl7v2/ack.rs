@@ -156,10 +156,7 @@ struct Header<'m> {
 impl<'m> Header<'m> {
     fn of(message: Option<&'m Message<'m>>) -> Self {
         let delimiters = message.map(|message| message.delimiters().clone());
-        // Without component and escape characters of its own, an answer uses ours.
-        let usable = delimiters.filter(|found| {
-            found.component != 0 && found.escape.is_some() && found.subcomponent.is_some()
-        });
+        let usable = delimiters.filter(|found| found.component != 0);
         match usable {
             Some(delimiters) => Self { message, delimiters },
             None => Self { message: None, delimiters: Delimiters::STANDARD },
@@ -218,14 +215,14 @@ impl Writer {
 
     /// Text with delimiters escaped and control characters as spaces.
     fn text(&mut self, text: &str) {
-        let escape = self.delimiters.escape.unwrap_or(b'\\');
+        let escape = self.delimiters.escape;
         for byte in text.bytes() {
             let name = match byte {
                 b if b == self.delimiters.field => b'F',
                 b if b == self.delimiters.component => b'S',
                 b if b == self.delimiters.repetition => b'R',
                 b if Some(b) == self.delimiters.subcomponent => b'T',
-                b if b == escape => b'E',
+                b if Some(b) == escape => b'E',
                 b if b.is_ascii_control() => {
                     self.out.push(b' ');
                     continue;
@@ -235,7 +232,10 @@ impl Writer {
                     continue;
                 }
             };
-            self.out.extend_from_slice(&[escape, name, escape]);
+            match escape {
+                Some(escape) => self.out.extend_from_slice(&[escape, name, escape]),
+                None => self.out.push(b' '),
+            }
         }
     }
 

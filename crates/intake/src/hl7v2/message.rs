@@ -1,6 +1,7 @@
 //! A message: its header, its segments, and their bytes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::charset::{Charset, settle, without_utf16};
@@ -8,7 +9,7 @@ use super::part::Part;
 
 /// Segments of one message that are read. No real message comes near; it keeps
 /// the tables of a hostile one small.
-const SEGMENTS_COUNT_MAX: usize = 100_000;
+const SEGMENTS_COUNT_MAX: usize = 50_000;
 
 /// Encoding characters: MSH-1 and MSH-2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,15 @@ impl Delimiters {
         let rest = after_name.get(1..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == field || is_line_end(*byte));
         let characters = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        // `^~\\&`: an escape character that was itself escaped on the way.
+        let unescaped;
+        let characters = match characters {
+            [component, repetition, b'\\', b'\\', rest @ ..] => {
+                unescaped = [&[*component, *repetition, b'\\'], rest].concat();
+                unescaped.as_slice()
+            }
+            _ => characters,
+        };
         let usable = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_alphanumeric();
         let distinct = |(place, byte): (usize, &u8)| {
             !characters.get(..place).unwrap_or_default().contains(byte)
@@ -119,6 +129,8 @@ impl ParseError {
 struct Span {
     /// Name and fields, without the line end.
     content: Range<usize>,
+    /// Its number among the segments of the same name, from 1.
+    sequence: usize,
     /// Whether lines that are no segment of their own were taken in.
     continued: bool,
 }
@@ -198,6 +210,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, ParseError> {
 
 fn spans(bytes: &[u8], start: usize, field: u8) -> Result<Vec<Span>, ParseError> {
     let mut spans: Vec<Span> = Vec::new();
+    let mut counts: HashMap<&[u8], usize> = HashMap::new();
     let mut line_start = start;
     while line_start < bytes.len() {
         let rest = bytes.get(line_start..).unwrap_or_default();
@@ -210,7 +223,10 @@ fn spans(bytes: &[u8], start: usize, field: u8) -> Result<Vec<Span>, ParseError>
             if spans.len() == SEGMENTS_COUNT_MAX {
                 return Err(ParseError::TooManySegments);
             }
-            spans.push(Span { content: line_start..end, continued: false });
+            let count = counts.entry(line.get(..3).unwrap_or_default()).or_insert(0);
+            *count += 1;
+            let sequence = *count;
+            spans.push(Span { content: line_start..end, sequence, continued: false });
         } else if !blank && let Some(last) = spans.last_mut() {
             last.content.end = end;
             last.continued = true;
@@ -328,8 +344,7 @@ impl<'m> Segment<'m> {
 
     /// Its number among the segments of the same name, from 1, as in ERR-2.2.
     pub fn sequence(&self) -> usize {
-        let same = |other: &Segment<'_>| other.name() == self.name();
-        self.message.segments().take(self.place + 1).filter(same).count()
+        self.span.sequence
     }
 
     /// Whether lines that are no segment were taken in as text.

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::escape::unescape;
 use super::{Charset, Delimiters};
 
+/// Repetitions of one field that are read; long texts in lines have hundreds.
+const REPETITIONS_COUNT_MAX: usize = 10_000;
+
 /// A field, a repetition, a component or a subcomponent: bytes of the message
 /// and how to read them. Asking for a part that is not there gives an empty one.
 #[derive(Clone, Copy)]
@@ -58,12 +61,14 @@ impl<'m> Part<'m> {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The repetitions of a field, also the empty ones; none of an empty field.
+    /// The repetitions of a field, also the empty ones; none of an empty field,
+    /// and not more than 10,000.
     pub fn repetitions(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
         let part = *self;
         let raw = (!part.raw.is_empty()).then_some(part.raw);
         raw.into_iter()
             .flat_map(move |raw| raw.split(move |byte| *byte == part.delimiters.repetition))
+            .take(REPETITIONS_COUNT_MAX)
             .map(move |raw| part.with(raw))
     }
 

@@ -12,11 +12,15 @@ pub(super) fn resource(resource_type: &str) -> Object {
     object
 }
 
+/// Items of a list among which a repeated one is looked for. Real lists are
+/// short; comparing every item of a hostile one would take for ever.
+const COMPARED_COUNT_MAX: usize = 100;
+
 /// Adds members and list items, leaving out what is empty.
 pub(super) trait Put {
     /// Sets `name`, unless the value is absent, an empty list or an empty object.
     fn put(&mut self, name: &str, value: impl Into<Option<Value>>);
-    /// Appends to the list `name`, unless the value is absent or empty.
+    /// Appends to the list `name`, unless the value is absent, empty or there.
     fn push(&mut self, name: &str, value: impl Into<Option<Value>>);
     /// Sets `name` to a text.
     fn put_text(&mut self, name: &str, text: Option<String>);
@@ -43,7 +47,7 @@ impl Put for Object {
         let Some(value) = value.into().filter(|value| !is_empty(value)) else { return };
         match self.get_mut(name) {
             Some(Value::Array(items)) => {
-                if !items.contains(&value) {
+                if !items.iter().take(COMPARED_COUNT_MAX).any(|item| *item == value) {
                     items.push(value);
                 }
             }

@@ -41,6 +41,9 @@ use crate::natural_key;
 /// hundreds.
 const RESOURCES_COUNT_MAX: usize = 20_000;
 
+/// Issues that are told of one message; more help nobody.
+const ISSUES_COUNT_MAX: usize = 500;
+
 /// Segments that are read, or that say nothing that is to be kept.
 const READ_SEGMENTS: [&str; 30] = [
     "MSH", "EVN", "PID", "PD1", "MRG", "NK1", "PV1", "PV2", "ORC", "OBR", "OBX", "NTE", "SPM",
@@ -116,8 +119,13 @@ struct Conversion<'m> {
 
 impl Conversion<'_> {
     fn issue(&mut self, issue: Issue) {
-        if !self.converted.issues.contains(&issue) {
-            self.converted.issues.push(issue);
+        let issues = &mut self.converted.issues;
+        if issues.len() < ISSUES_COUNT_MAX {
+            if !issues.contains(&issue) {
+                issues.push(issue);
+            }
+        } else if issues.len() == ISSUES_COUNT_MAX {
+            issues.push(Issue::warning("MSH", "more issues than are told"));
         }
     }
 

@@ -246,9 +246,7 @@ impl Conversion<'_> {
         report.put("issued", scope.issued.clone());
         report.push("resultsInterpreter", self.named_person(obr.field(32)));
         report.push("specimen", scope.specimen.clone());
-        for result in results.references {
-            report.push("result", result);
-        }
+        report.put("result", Value::Array(results.references));
         for file in results.files {
             report.push("presentedForm", file);
         }
