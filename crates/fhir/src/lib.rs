@@ -45,3 +45,8 @@ pub use reference::{
 pub use residence::residence;
 pub use type_code::{type_code, type_name};
 pub use validate::validate;
+
+/// The README, whose example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

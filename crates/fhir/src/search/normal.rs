@@ -3,11 +3,33 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+/// Letters that people type without their stroke or as two, and that Unicode
+/// does not take apart.
+const BASE_LETTERS: [(char, &str); 11] = [
+    ('ø', "o"),
+    ('ł', "l"),
+    ('đ', "d"),
+    ('ð', "d"),
+    ('ħ', "h"),
+    ('ŧ', "t"),
+    ('ı', "i"),
+    ('ß', "ss"),
+    ('æ', "ae"),
+    ('œ', "oe"),
+    ('þ', "th"),
+];
+
 /// `text` without case, accents and other combining marks, and with single
 /// spaces: what string search compares (search.html#string).
 pub fn normalise(text: &str) -> String {
     let lower = text.nfkd().flat_map(char::to_lowercase);
-    let plain: String = lower.nfkd().filter(|c| !is_combining_mark(*c)).collect();
+    let mut plain = String::with_capacity(text.len());
+    for c in lower.nfkd().filter(|c| !is_combining_mark(*c)) {
+        match BASE_LETTERS.iter().find(|(letter, _)| *letter == c) {
+            Some((_, base)) => plain.push_str(base),
+            None => plain.push(c),
+        }
+    }
     let words: Vec<&str> = plain.split_whitespace().collect();
     words.join(" ")
 }
@@ -23,6 +45,8 @@ mod tests {
             ("  José  María ", "jose maria"),
             ("İ", "i"),
             ("Ångström", "angstrom"),
+            ("Østergård", "ostergard"),
+            ("Łukasz Weiß", "lukasz weiss"),
         ] {
             assert_eq!(normalise(a), normalise(b));
         }
