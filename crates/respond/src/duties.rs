@@ -164,20 +164,17 @@ impl Place<'_> {
     /// California's facility statute: by license, not by residence.
     fn facility(&mut self, known: Option<&Organization>, rows: &[&ScopeRow]) {
         let Some(statute) = self.law.jurisdiction("CA-CDPH") else { return };
-        match known {
+        let (applies, open): (bool, &[&str]) = match known {
             Some(organization) => {
-                if organization.licenses.contains(&License::CaliforniaHealthFacility) {
-                    self.apply(statute, rows, &[]);
-                }
+                (organization.licenses.contains(&License::CaliforniaHealthFacility), &[])
             }
-            None if rows.iter().any(|row| row.residence.as_deref() == Some("CA")) => {
-                self.apply(
-                    statute,
-                    rows,
-                    &["whether this organization is a licensed facility is not recorded"],
-                );
-            }
-            None => {}
+            None => (
+                rows.iter().any(|row| row.residence.as_deref() == Some("CA")),
+                &["whether this organization is a licensed facility is not recorded"],
+            ),
+        };
+        if applies {
+            self.apply(statute, rows, open);
         }
     }
 

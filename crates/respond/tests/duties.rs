@@ -39,11 +39,15 @@ fn find<'a>(duties: &'a [Duty], law: &str, who: Who, recipient: &str) -> Option<
     duties.iter().find(|d| d.jurisdiction == law && d.who == who && d.recipient.contains(recipient))
 }
 
+/// Residents, their state and classes; law, who and recipient; the last day,
+/// or that there is no such duty.
+type Case = (u32, &'static str, ClassSet, &'static str, Who, &'static str, Option<&'static str>);
+
 #[test]
 fn every_threshold_and_last_day() {
     use Who::{Client, ConsumerReportingAgencies as Bureaus, Individual, Media, Regulator};
     // Discovered on Tuesday, June 16, 2026.
-    let table: &[(u32, &str, ClassSet, &str, Who, &str, Option<&str>)] = &[
+    let table: &[Case] = &[
         // HIPAA: 60 days for all; HHS by size; media from 501 residents.
         (1, "OH", NAMES, "US-HIPAA", Client, "covered entity", Some("2026-08-15")),
         (1, "OH", NAMES, "US-HIPAA", Individual, "", Some("2026-08-15")),

@@ -67,11 +67,30 @@ pub(super) fn compose(
     Document {
         about: letter.title().to_owned(),
         sender: sender(organization, &matter.letterhead.exchange),
-        addressee: letter.addressee(),
+        addressee: addressee(person),
         date: long(matter.letterhead.date.date()),
         reference: matter.incident.reference(),
         blocks,
     }
+}
+
+/// The lines of the address.
+pub(super) fn addressee(person: &AffectedPerson) -> Vec<String> {
+    let name = person.name.expose().trim();
+    let mut lines = vec![match person.addressee {
+        Addressee::Patient => name.to_owned(),
+        Addressee::ParentOrGuardian => format!("Parent or Guardian of {name}"),
+        Addressee::NextOfKin => format!("Family of {name}"),
+    }];
+    let street = person.address.expose().iter().map(|line| line.trim().to_owned());
+    lines.extend(street.filter(|line| !line.is_empty()));
+    lines.push(format!(
+        "{}, {} {}",
+        person.city.expose().trim(),
+        person.state.as_deref().unwrap_or_default().trim(),
+        person.zip.expose().trim()
+    ));
+    lines
 }
 
 fn sender(organization: &Organization, exchange: &str) -> Sender {
@@ -113,25 +132,6 @@ impl Letter<'_> {
             Addressee::ParentOrGuardian => format!("Dear parent or guardian of {name}:"),
             Addressee::NextOfKin => format!("To the family of {name}:"),
         }
-    }
-
-    fn addressee(&self) -> Vec<String> {
-        let person = self.person;
-        let name = person.name.expose().trim();
-        let mut lines = vec![match person.addressee {
-            Addressee::Patient => name.to_owned(),
-            Addressee::ParentOrGuardian => format!("Parent or Guardian of {name}"),
-            Addressee::NextOfKin => format!("Family of {name}"),
-        }];
-        let street = person.address.expose().iter().map(|line| line.trim().to_owned());
-        lines.extend(street.filter(|line| !line.is_empty()));
-        lines.push(format!(
-            "{}, {} {}",
-            person.city.expose().trim(),
-            person.state.as_deref().unwrap_or_default().trim(),
-            person.zip.expose().trim()
-        ));
-        lines
     }
 
     /// `your`, or whose record it is when the reader is somebody else.
@@ -351,7 +351,7 @@ impl Letter<'_> {
                 Form::Massachusetts => (
                     "Set a fraud alert, or freeze your credit.",
                     "Both are free. A fraud alert at one credit bureau reaches all three; how to \
-                     place a freeze is said below.",
+                     place a freeze is explained below.",
                 ),
                 _ => (
                     "Freeze your credit, or set a fraud alert.",

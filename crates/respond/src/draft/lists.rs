@@ -4,14 +4,18 @@ use std::fmt::Write as _;
 
 use holdfast_base::ElementClass;
 
-use super::{Case, Client, Matter, letter::MONITORING_BLANK, plural};
+use super::{
+    Case, Client, Matter,
+    letter::{MONITORING_BLANK, addressee},
+    plural,
+};
 use crate::{
     calendar::{day_of, long},
     csv_out::Table,
     duties::Duty,
     incident::Status,
     law::NEEDS_REVIEW,
-    pdf::Fonts,
+    pdf::{Fonts, fits_window},
     render::align,
 };
 
@@ -284,6 +288,11 @@ fn letter_points(matter: &Matter<'_>, fonts: &Fonts) -> Vec<String> {
             points.push(format!(
                 "{path}: name or address has characters that the letter's typeface lacks; they \
                  are printed as question marks."
+            ));
+        }
+        if !fits_window(fonts, &addressee(person)) {
+            points.push(format!(
+                "{path}: the address is too wide or too long for a number 10 window envelope."
             ));
         }
     }

@@ -52,8 +52,8 @@ fn blocks(matter: &Matter<'_>, id: &OrganizationId, client: &Client<'_>) -> Vec<
         Block::Paragraph(what_happened(matter, &rows)),
         heading("What information was involved"),
         Block::Paragraph(
-            "“Could have been seen” counts records whose keys for that class were released during \
-             the acts in question: the upper bound. “Was returned” counts those of which the log \
+            "“Could have been seen” counts persons whose keys for that class were released during \
+             the acts in question: the upper bound. “Was returned” counts those of whom the log \
              shows that content of that class left the exchange."
                 .to_owned(),
         ),
@@ -220,7 +220,7 @@ fn duties(matter: &Matter<'_>, id: &OrganizationId) -> Table {
             .filter(|duty| duty.organization == *id && duty.who != crate::Who::Client)
             .map(row)
             .collect(),
-        widths: vec![0.19, 0.13, 0.32, 0.125, 0.235],
+        widths: vec![0.172, 0.13, 0.361, 0.105, 0.232],
         numeric: vec![false, false, false, true, false],
     }
 }

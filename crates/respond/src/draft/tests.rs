@@ -232,6 +232,19 @@ fn monitoring_without_a_provider_is_a_blank_that_the_index_names() {
 }
 
 #[test]
+fn the_index_names_letters_that_need_a_hand() {
+    let fonts = Fonts::load().expect("fonts");
+    let whole = lists::index_text(&matter(&community()), &fonts);
+    assert!(!whole.contains("window envelope") && !whole.contains("question marks"), "{whole}");
+    let mut made = community();
+    made.persons[0].name = "李 Pennington".to_owned().into();
+    made.persons[1].address = vec!["A very long street line ".repeat(4)].into();
+    let index = lists::index_text(&matter(&made), &fonts);
+    assert!(index.contains("letters/IN/00001.pdf: name or address has characters"), "{index}");
+    assert!(index.contains("letters/CA/00001.pdf: the address is too wide"), "{index}");
+}
+
+#[test]
 fn a_client_learns_of_its_own_patients_only() {
     let made = community();
     let matter = matter(&made);

@@ -2,7 +2,7 @@
 //! what is measured is what is drawn.
 
 use krilla::text::{Font, GlyphId, KrillaGlyph};
-use rustybuzz::{Direction, Face, UnicodeBuffer};
+use rustybuzz::{Direction, Face, ShapePlan, UnicodeBuffer, script};
 
 use super::PdfError;
 
@@ -22,9 +22,31 @@ impl Cut {
     ];
 }
 
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
 /// The loaded fonts; loading them once serves all documents of a draft.
 pub(crate) struct Fonts {
-    cuts: Vec<(Cut, Font, Face<'static>)>,
+    cuts: Vec<Loaded>,
+}
+
+struct Loaded {
+    font: Font,
+    face: Face<'static>,
+    /// For Latin script; making a plan costs more than shaping a word.
+    latin: ShapePlan,
 }
 
 /// Text with its glyphs; advances in units of the font size.
@@ -46,35 +68,45 @@ impl Fonts {
                     Some((Font::new(data.into(), 0)?, face))
                 })
                 .ok_or(PdfError::Font(name))?;
-            cuts.push((cut, font, face));
+            debug_assert_eq!(cut as usize, cuts.len());
+            let latin =
+                ShapePlan::new(&face, Direction::LeftToRight, Some(script::LATIN), None, &[]);
+            cuts.push(Loaded { font, face, latin });
         }
         Ok(Fonts { cuts })
     }
 
-    fn cut(&self, cut: Cut) -> &(Cut, Font, Face<'static>) {
+    fn cut(&self, cut: Cut) -> &Loaded {
         // `load` leaves a font for every cut, in order.
         &self.cuts[cut as usize]
     }
 
     pub(crate) fn font(&self, cut: Cut) -> Font {
-        self.cut(cut).1.clone()
+        self.cut(cut).font.clone()
     }
 
-    /// Whether the typeface has every character of `text`.
+    /// Whether every character of `text` can be drawn as it should be.
     pub(crate) fn covers(&self, text: &str) -> bool {
         text.chars().all(|c| self.has(Cut::Regular, c))
     }
 
     fn has(&self, cut: Cut, c: char) -> bool {
-        c == ' ' || (!c.is_control() && self.cut(cut).2.glyph_index(c).is_some())
+        c == ' '
+            || (!c.is_control()
+                && !is_right_to_left(c)
+                && self.cut(cut).face.glyph_index(c).is_some())
     }
 
     /// `text` with what cannot be drawn replaced by `?`: an unreadable
     /// character must not stop a whole mailing (see [`Fonts::covers`]). Apostrophes
-    /// become typographic ones.
+    /// become typographic ones, and blanks in `45 CFR 164` and `June 3` hold.
     pub(crate) fn drawable(&self, text: &str) -> String {
-        // A citation does not break after `45 CFR`.
-        let bound = text.replace("45 CFR ", "45\u{a0}CFR\u{a0}");
+        let mut bound = text.replace("45 CFR ", "45\u{a0}CFR\u{a0}");
+        for month in MONTHS {
+            if bound.contains(month) {
+                bound = bound.replace(&format!("{month} "), &format!("{month}\u{a0}"));
+            }
+        }
         bound
             .chars()
             .map(|c| {
@@ -93,12 +125,19 @@ impl Fonts {
 
     /// Shapes one line or one word; `text` must be [`drawable`](Self::drawable).
     pub(crate) fn shape(&self, cut: Cut, text: &str) -> Shaped {
-        let face = &self.cut(cut).2;
+        let Loaded { face, latin, .. } = self.cut(cut);
         let mut buffer = UnicodeBuffer::new();
         buffer.push_str(text);
         buffer.guess_segment_properties();
         buffer.set_direction(Direction::LeftToRight);
-        let output = rustybuzz::shape(face, &[], buffer);
+        if buffer.script() == script::UNKNOWN {
+            buffer.set_script(script::LATIN); // digits and punctuation
+        }
+        let output = if buffer.script() == script::LATIN {
+            rustybuzz::shape_with_plan(face, latin, buffer)
+        } else {
+            rustybuzz::shape(face, &[], buffer)
+        };
         let em = face.units_per_em() as f32;
         let infos = output.glyph_infos();
         let mut glyphs = Vec::with_capacity(infos.len());
@@ -129,6 +168,11 @@ impl Fonts {
     pub(crate) fn width(&self, cut: Cut, size: f32, text: &str) -> f32 {
         self.shape(cut, text).width_em * size
     }
+}
+
+/// Hebrew, Arabic and their neighbours: lines here run from left to right only.
+fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}')
 }
 
 fn is_named(face: &Face<'_>, name: &str) -> bool {

@@ -32,6 +32,11 @@ fn words(fonts: &Fonts, runs: &[Run], size: f32, width: f32) -> Vec<Word> {
     let mut words = Vec::new();
     for run in runs {
         for text in fonts.drawable(&run.text).split(' ').filter(|word| !word.is_empty()) {
+            let measured = fonts.width(run.cut, size, text);
+            if measured <= width {
+                words.push(Word { cut: run.cut, text: text.to_owned(), width: measured });
+                continue;
+            }
             for piece in pieces(fonts, run.cut, text, size, width) {
                 let width = fonts.width(run.cut, size, &piece);
                 words.push(Word { cut: run.cut, text: piece, width });
@@ -41,11 +46,8 @@ fn words(fonts: &Fonts, runs: &[Run], size: f32, width: f32) -> Vec<Word> {
     words
 }
 
-/// The word itself, or pieces of it that fit a line.
+/// Pieces of a word that is wider than a line, each as wide as fits.
 fn pieces(fonts: &Fonts, cut: Cut, word: &str, size: f32, width: f32) -> Vec<String> {
-    if fonts.width(cut, size, word) <= width {
-        return vec![word.to_owned()];
-    }
     let mut pieces = vec![String::new()];
     for c in word.chars() {
         let last = pieces.len() - 1;
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn what_the_fonts_lack_is_marked_and_known() {
         assert!(fonts().covers("Zoë Müller-Łukasz Nguyễn Ελένη Иван"));
-        assert!(!fonts().covers("李"));
+        assert!(!fonts().covers("李") && !fonts().covers("שלום"));
         assert_eq!(fonts().drawable("李 a\tb\u{0}"), "? a b?");
     }
 }

@@ -7,6 +7,7 @@ mod page;
 mod write;
 
 pub(crate) use fonts::Fonts;
+pub(crate) use page::fits_window;
 pub(crate) use write::render;
 
 /// Why no PDF was made.

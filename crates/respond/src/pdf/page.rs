@@ -27,6 +27,10 @@ pub(super) const NEXT_TOP: f32 = 80.0;
 /// 5.4 inches.
 const WINDOW_MIDDLE: f32 = 202.0;
 const WINDOW_BOTTOM: f32 = 227.0;
+/// The widest line that shows whole wherever the letter slides, and the most
+/// lines.
+const WINDOW_WIDTH: f32 = 243.0;
+const WINDOW_LINES: usize = 5;
 /// Where date and reference stand: right of the window.
 pub(super) const DATE_LEFT: f32 = 408.0;
 
@@ -179,8 +183,7 @@ impl<'a> Layout<'a> {
     /// baseline of its first line.
     fn address(&mut self, document: &Document) -> f32 {
         let count = document.addressee.len().max(1) as f32;
-        // Five lines and more are set tighter.
-        let (size, leading) = if count > 4.0 { (SMALL, 11.6) } else { (11.0, 13.4) };
+        let (size, leading) = address_type(document.addressee.len());
         let height = count * leading;
         let top = (WINDOW_MIDDLE - height / 2.0).min(WINDOW_BOTTOM - height);
         let mut piece = piece(0.0, height);
@@ -418,6 +421,20 @@ impl<'a> Layout<'a> {
         out.height = dy + 4.0;
         self.flow.push(out);
     }
+}
+
+/// Size and leading of an address of `count` lines: more than four are tighter.
+fn address_type(count: usize) -> (f32, f32) {
+    if count > 4 { (SMALL, 11.6) } else { (11.0, 13.4) }
+}
+
+/// Whether all of the address shows through the window.
+pub(crate) fn fits_window(fonts: &Fonts, addressee: &[String]) -> bool {
+    let (size, _) = address_type(addressee.len());
+    addressee.len() <= WINDOW_LINES
+        && addressee
+            .iter()
+            .all(|line| fonts.width(Cut::Regular, size, &fonts.drawable(line)) <= WINDOW_WIDTH)
 }
 
 fn piece(before: f32, height: f32) -> Piece {
