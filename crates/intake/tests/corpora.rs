@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use holdfast_base::{OrganizationId, Timestamp};
+use holdfast_fhir::Severity;
 use holdfast_intake::hl7v2::{self, AckCode};
 use holdfast_intake::{Converted, PATIENT_URL, Refusal, Settings, convert_hl7v2, mllp};
 use serde_json::Value;
@@ -77,7 +78,7 @@ fn empty_parts(value: &Value) -> bool {
     }
 }
 
-fn check(converted: &Converted, name: &str) {
+fn check(converted: &Converted, name: &str, invalid: &mut Vec<String>) {
     let urls: HashSet<&str> =
         converted.resources.iter().map(|added| added.full_url.as_str()).collect();
     let mut keys = HashSet::new();
@@ -94,13 +95,12 @@ fn check(converted: &Converted, name: &str) {
             let known = reference == PATIENT_URL || urls.contains(reference.as_str());
             assert!(known || contained, "{name}: a reference leads nowhere: {reference}");
         }
-        let issues = holdfast_fhir::validate(resource);
-        let is_error = |issue: &&holdfast_fhir::Issue| {
-            issue.severity != holdfast_fhir::Severity::Warning
-                && issue.severity != holdfast_fhir::Severity::Information
-        };
-        let errors: Vec<_> = issues.iter().filter(is_error).collect();
-        assert!(errors.is_empty(), "{name}: {} {errors:?}", resource["resourceType"]);
+        for issue in holdfast_fhir::validate(resource) {
+            if matches!(issue.severity, Severity::Fatal | Severity::Error) {
+                let kind = resource["resourceType"].as_str().unwrap();
+                invalid.push(format!("{name}: {kind} {}: {}", issue.expression, issue.diagnostics));
+            }
+        }
     }
     for key in converted.resources.iter().filter_map(|added| added.natural_key.as_ref()) {
         assert!(keys.insert(key), "{name}: two resources with one natural key");
@@ -114,6 +114,7 @@ fn every_file_is_read_and_converted_or_refused_for_a_reason() {
     files(&folder, &mut paths);
     paths.sort();
     let mut outcomes: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut invalid = Vec::new();
     for path in &paths {
         let name = path.strip_prefix(&folder).unwrap().display().to_string();
         let set = name.split('/').next().unwrap().to_owned();
@@ -134,7 +135,7 @@ fn every_file_is_read_and_converted_or_refused_for_a_reason() {
             assert_eq!(back.header(5).raw(), message.header(3).raw(), "{name}");
             match convert_hl7v2(&message, &settings()) {
                 Ok(converted) => {
-                    check(&converted, &name);
+                    check(&converted, &name, &mut invalid);
                     let again = convert_hl7v2(&message, &settings()).unwrap();
                     let keys = |of: &Converted| -> Vec<Option<String>> {
                         of.resources.iter().map(|added| added.natural_key.clone()).collect()
@@ -148,6 +149,12 @@ fn every_file_is_read_and_converted_or_refused_for_a_reason() {
         }
     }
     println!("{outcomes:#?}");
+    assert!(
+        invalid.is_empty(),
+        "{} are not valid R4: {:#?}",
+        invalid.len(),
+        &invalid[..invalid.len().min(40)]
+    );
     // One message a mapping rule, most without any patient identifier.
     outcomes.remove("reportstream-mapping");
     let total: usize = outcomes.values().flat_map(BTreeMap::values).sum();

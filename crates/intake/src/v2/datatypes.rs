@@ -1,5 +1,7 @@
 //! HL7 v2 data types to FHIR data types, as HL7's v2-to-FHIR guide maps them.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 
 use super::json::{Object, Put, coding, some};
@@ -18,6 +20,8 @@ pub(super) const UCUM_SYSTEM: &str = "http://unitsofmeasure.org";
 pub(super) struct Reader<'a> {
     pub settings: &'a Settings,
     pub zone: Zone,
+    /// Periods that ended before they began.
+    pub reversed_count: Cell<usize>,
 }
 
 /// A code as FHIR allows it: no white space around, single spaces within.
@@ -61,7 +65,25 @@ impl Reader<'_> {
         let at = |part: Part<'_>| {
             self.zone.read(&part.subcomponent(1).value()?).map(|moment| json!(moment.date_time()))
         };
-        period(at(start), at(end))
+        self.period_of(at(start), at(end))
+    }
+
+    /// A FHIR Period, if either end is known. An end before the start is left
+    /// out (R4 per-1), and counted.
+    pub fn period_of(&self, start: Option<Value>, end: Option<Value>) -> Option<Value> {
+        let text = |value: &Option<Value>| value.as_ref()?.as_str().map(str::to_owned);
+        let reversed = match (text(&start), text(&end)) {
+            (Some(start), Some(end)) => is_before(&end, &start),
+            _ => false,
+        };
+        let mut period = Object::new();
+        period.put("start", start);
+        if reversed {
+            self.reversed_count.set(self.reversed_count.get() + 1);
+        } else {
+            period.put("end", end);
+        }
+        some(period)
     }
 
     /// XPN, and the shape that XCN shares from its second component on.
@@ -403,12 +425,17 @@ fn put_ucum(quantity: &mut Object, display: &str, code: &str) {
     }
 }
 
-/// A FHIR Period, if either end is known.
-pub(super) fn period(start: Option<Value>, end: Option<Value>) -> Option<Value> {
-    let mut period = Object::new();
-    period.put("start", start);
-    period.put("end", end);
-    some(period)
+/// Whether the FHIR dateTime `end` is surely before `start`: as instants where
+/// both have a time, as far as both are exact otherwise.
+fn is_before(end: &str, start: &str) -> bool {
+    let instant = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    if let (Some(end), Some(start)) = (instant(end), instant(start)) {
+        return end < start;
+    }
+    let date = |text: &str| text.split('T').next().unwrap_or_default().to_owned();
+    let (end, start) = (date(end), date(start));
+    let exact = end.len().min(start.len());
+    end.get(..exact) < start.get(..exact)
 }
 
 /// `Identifier.type` of an HL7 table 0203 code; others are text.

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::datatypes::period;
 use super::group::{Finding, Groups};
 use super::json::{Object, Put, coding, resource, some};
 use super::patient::key_of;
@@ -74,7 +73,7 @@ impl Conversion<'_> {
         self.document_content(groups, &txa, &mut document);
         let mut context = Object::new();
         context.push("encounter", self.encounter.clone());
-        context.put("period", period(self.reader.date_time(txa.first(4)), None));
+        context.put("period", self.reader.period_of(self.reader.date_time(txa.first(4)), None));
         document.put("context", some(context));
         self.add(document, Some(key));
     }

@@ -22,6 +22,7 @@ mod time;
 mod value;
 mod visit;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ pub fn convert_hl7v2(message: &Message<'_>, settings: &Settings) -> Result<Conve
     let zone = Zone::new(&settings.time_zone, message_time.as_deref());
     let mut conversion = Conversion {
         message,
-        reader: Reader { settings, zone },
+        reader: Reader { settings, zone, reversed_count: Cell::new(0) },
         event,
         converted: Converted {
             kind: PayloadKind::Hl7v2,
@@ -220,6 +221,10 @@ impl Conversion<'_> {
         for (name, count) in counts {
             let text = format!("segment is kept in the original and not converted ({count})");
             self.issue(Issue::information(name, text));
+        }
+        if self.reader.reversed_count.get() > 0 {
+            let text = "a period that ends before it begins lost its end";
+            self.issue(Issue::warning("MSH", text));
         }
         if !groups.notes.is_empty() {
             self.issue(Issue::information(

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::datatypes::period;
 use super::group::{Groups, Order};
 use super::json::{Object, Put, concept, reference, resource};
 use super::patient::key_of;
@@ -240,7 +239,9 @@ impl Conversion<'_> {
         report.put("subject", Self::subject());
         report.put("encounter", self.encounter.clone());
         match (scope.effective.clone(), self.reader.date_time(obr.first(8))) {
-            (start, Some(end)) => report.put("effectivePeriod", period(start, Some(end))),
+            (start, Some(end)) => {
+                report.put("effectivePeriod", self.reader.period_of(start, Some(end)))
+            }
             (start, None) => report.put("effectiveDateTime", start),
         }
         report.put("issued", scope.issued.clone());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::datatypes::{period, social_security_number};
+use super::datatypes::social_security_number;
 use super::json::{Put, resource};
 use crate::converted::Issue;
 use crate::vocabulary::mapped;
@@ -50,7 +50,10 @@ impl Conversion<'_> {
                 person.push("communication", json!({"language": language}));
             }
             let (start, end) = (nk1.first(8), nk1.first(9));
-            person.put("period", period(self.reader.date_time(start), self.reader.date_time(end)));
+            person.put(
+                "period",
+                self.reader.period_of(self.reader.date_time(start), self.reader.date_time(end)),
+            );
             let known = ["name", "telecom", "identifier", "address"];
             if !known.into_iter().any(|member| person.contains_key(member)) {
                 let text = "a contact without name, number or address was left out";

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::datatypes::period;
 use super::group::Order;
 use super::json::{Object, Put, reference, resource, some};
 use super::patient::key_of;
@@ -62,7 +61,9 @@ impl Conversion<'_> {
         };
         let taken = spm.first(17);
         match (at(taken.component(1)), at(taken.component(2))) {
-            (start, Some(end)) => collection.put("collectedPeriod", period(start, Some(end))),
+            (start, Some(end)) => {
+                collection.put("collectedPeriod", self.reader.period_of(start, Some(end)))
+            }
             (start, None) => collection.put("collectedDateTime", start),
         }
         let amount = spm.first(12);

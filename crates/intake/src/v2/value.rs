@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::datatypes::{Reader, decimal, period};
+use super::datatypes::{Reader, decimal};
 use super::json::{Object, Put};
 use super::time::read_time;
 use crate::hl7v2::{Part, Segment};
@@ -87,7 +87,7 @@ fn typed(
                 let text = part.component(number).subcomponent(1).value()?;
                 reader.zone.read(&text).map(|moment| json!(moment.date_time()))
             };
-            Some(("valuePeriod", period(at(1), at(2))?))
+            Some(("valuePeriod", reader.period_of(at(1), at(2))?))
         }
         "NR" => {
             let mut range = Object::new();

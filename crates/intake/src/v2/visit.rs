@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::datatypes::period;
 use super::json::{Object, Put, coding, concept, extension, reference, resource, some};
 use super::patient::key_of;
 use crate::converted::{Issue, Severity};
@@ -165,7 +164,7 @@ impl Conversion<'_> {
             }
             _ => {}
         }
-        period(start, end)
+        self.reader.period_of(start, end)
     }
 
     fn hospitalization(&mut self, pv1: &Segment<'_>, encounter: &mut Object) {
