@@ -1,6 +1,6 @@
 //! The index in memory, and the place of an arriving record in it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use holdfast_base::{OrganizationId, PatientId, PersonId};
 
@@ -134,7 +134,7 @@ impl Index {
     fn candidate_records(&self, features: &Features) -> impl Iterator<Item = &Record> {
         let keys = blocking_keys(features);
         let buckets = keys.iter().filter_map(|key| self.buckets.get(key));
-        let places: HashSet<u32> =
+        let places: BTreeSet<u32> =
             buckets.filter(|b| b.len() <= BUCKET_RECORDS_MAX).flatten().copied().collect();
         places.into_iter().filter_map(|place| self.record(place))
     }
