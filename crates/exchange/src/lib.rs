@@ -1,1 +1,44 @@
-//! The one path through Holdfast: admit, match, open, search, disclose, respond.
+//! The one path through Holdfast: admit, match, open, search, disclose, deliver,
+//! respond. Doors reach records through this crate and through nothing else.
+//!
+//! Invariants:
+//! - a [`Caller`] is made by authentication only, and everything takes one;
+//! - a key is fetched only with a permit, bytes leave only after their access
+//!   entry is durable, and a keeper that does not answer means no bytes;
+//! - a payload is durable before it is looked at, and is applied once;
+//! - no record, name or number reaches a log line or an error.
+#![forbid(unsafe_code)]
+
+mod admit;
+mod caller;
+mod deliver;
+mod directory;
+mod disclose;
+mod error;
+mod keyring;
+mod people;
+mod privacy;
+mod relation;
+mod secrets;
+mod state;
+mod system;
+pub mod totp;
+
+pub use admit::{Admission, Matched, Outcome, Written, split_payloads};
+pub use caller::{Ask, Caller};
+pub use deliver::InboxItem;
+pub use disclose::{Chart, ChartRecord, Disclosed, Look, Page};
+pub use error::ExchangeError;
+pub use people::{
+    AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
+};
+pub use privacy::{FindingView, LedgerState, ReviewItem};
+pub use state::{Exchange, ExchangeConfig};
+
+pub use holdfast_fhir::search::Handling;
+pub use holdfast_intake::{Format, detect, hl7v2, mllp};
+pub use holdfast_ledger::{Entry, Event, Filter, Placed};
+pub use holdfast_policy::{Module, Relationship, Role};
+pub use holdfast_respond::{
+    Contact, Incident, Letterhead, Monitoring, OutputFile, Scope, ScopeQuery, ScopeRow,
+};

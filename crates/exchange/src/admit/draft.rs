@@ -1,0 +1,578 @@
+//! From converted resources to one sealed transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use holdfast_base::{ClassSet, ElementClass, PatientId, Timestamp};
+use holdfast_fhir::search;
+use holdfast_intake::{
+    BundleRequest, Converted, ConvertedResource, Format, Issue, PATIENT_URL, PatientEvent,
+};
+use holdfast_keeper::{PatientKeys, SealContext};
+use holdfast_ledger::Touch;
+use holdfast_policy::{Act, Decision, Role};
+use holdfast_store::{Precondition, ResourceKey, RowWrite, SealedVersion, Table};
+use serde_json::{Map, Value, json};
+
+use super::subject::{Changes, Subject};
+use super::{Arrival, Matched, Written};
+use crate::directory::Listing;
+use crate::state::Exchange;
+use crate::{Ask, ExchangeError};
+
+/// zstd level of stored bodies: level 3 is where ratio stops paying for time.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A transaction in the making, with what the ledger will say of it.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub puts: Vec<(ResourceKey, SealedVersion)>,
+    pub rows: Vec<RowWrite>,
+    pub preconditions: Vec<Precondition>,
+    pub touches: BTreeMap<PatientId, Vec<Touch>>,
+    pub written: Vec<Written>,
+    pub listings: Vec<Listing>,
+    pub issues: Vec<Issue>,
+    pub matched: Matched,
+    /// Patient of the payload, when it has one.
+    pub main: Option<PatientId>,
+}
+
+/// A resource that is placed: whose it is and which id it has.
+struct Placed<'a> {
+    source: &'a ConvertedResource,
+    subject: Subject,
+    id: String,
+}
+
+impl Exchange {
+    /// Builds the transaction of a converted payload. Reads the store as it is
+    /// now; the preconditions make sure that it still is when it is committed.
+    pub(crate) async fn draft(
+        &self,
+        arrival: &Arrival<'_>,
+        converted: &Converted,
+    ) -> Result<Draft, ExchangeError> {
+        let organization = &arrival.organization;
+        let now = self.now();
+        let mut draft = Draft::default();
+
+        let patient = converted.patient.as_ref();
+        let subject = patient.map(|p| self.subject(organization, p)).transpose()?;
+        let mut urls: HashMap<String, String> = HashMap::new();
+        if let Some(subject) = &subject {
+            draft.main = Some(subject.patient);
+            urls.insert(PATIENT_URL.into(), format!("Patient/{}", subject.logical_id));
+        }
+        let placed = self.place_all(arrival, converted, subject.as_ref(), &mut urls)?;
+        let keys = self.keys_for_writing(arrival, subject.as_ref(), &placed).await?;
+
+        if let (Some(patient), Some(subject)) = (patient, &subject) {
+            let changes = self.changes(converted, now);
+            self.draft_patient(
+                arrival, converted, patient, subject, &changes, &urls, &keys, &mut draft,
+            )?;
+            if let PatientEvent::Merge { retired } = &converted.event {
+                self.draft_merge(arrival, retired, subject, &mut draft).await?;
+            }
+        }
+        for item in &placed {
+            self.draft_resource(arrival, item, &urls, &keys, now, &mut draft)?;
+        }
+        Ok(draft)
+    }
+
+    /// Decides for every resource whose it is and which id it has.
+    fn place_all<'a>(
+        &self,
+        arrival: &Arrival<'_>,
+        converted: &'a Converted,
+        subject: Option<&Subject>,
+        urls: &mut HashMap<String, String>,
+    ) -> Result<Vec<Placed<'a>>, ExchangeError> {
+        let mut placed = Vec::new();
+        for source in &converted.resources {
+            let resource_type = match (&source.request, source.resource_type()) {
+                (Some(request), "") => request.url.split(['/', '?']).next().unwrap_or_default(),
+                (_, name) => name,
+            };
+            if holdfast_fhir::type_code(resource_type).is_none() {
+                continue;
+            }
+            let owner = self.owner(arrival, &source.resource, subject)?;
+            let asked = source.request.as_ref().and_then(requested_id);
+            let id = match (asked, &source.natural_key) {
+                (Some(id), _) => id,
+                (None, Some(natural)) => self.stable_id(arrival, &owner, natural),
+                (None, None) => holdfast_base::RequestId::random().to_string(),
+            };
+            urls.insert(source.full_url.clone(), format!("{resource_type}/{id}"));
+            placed.push(Placed { source, subject: owner, id });
+        }
+        Ok(placed)
+    }
+
+    /// Whose record a resource belongs to.
+    fn owner(
+        &self,
+        arrival: &Arrival<'_>,
+        resource: &Value,
+        subject: Option<&Subject>,
+    ) -> Result<Subject, ExchangeError> {
+        let nobody = Subject { patient: PatientId::NONE, logical_id: String::new(), known: None };
+        let Some(reference) = holdfast_fhir::compartment_patient(resource).into_iter().next()
+        else {
+            return Ok(nobody);
+        };
+        if let Some(subject) = subject
+            && (reference == PATIENT_URL || reference == format!("Patient/{}", subject.logical_id))
+        {
+            return Ok(subject.clone());
+        }
+        let located = if let Some(query) = reference.strip_prefix("Patient?identifier=") {
+            let (system, value) = query.split_once('|').unwrap_or(("", query));
+            let identifier = json!({"system": system, "value": value});
+            let key = self.identifier_key(&arrival.organization, &identifier);
+            key.map(|key| self.located_by(&key)).transpose()?.flatten()
+        } else {
+            self.locate(&arrival.organization, &reference)?
+        };
+        let patient = located.ok_or(ExchangeError::NotFound)?;
+        self.known_subject(&arrival.organization, patient)
+    }
+
+    fn located_by(&self, key: &[u8]) -> Result<Option<PatientId>, ExchangeError> {
+        let row = self.store().snapshot().row(Table::Locate, key).map_err(ExchangeError::store)?;
+        let bytes = row.and_then(|value| <[u8; 16]>::try_from(value.as_slice()).ok());
+        Ok(bytes.map(PatientId::from_bytes))
+    }
+
+    /// The id that the same thing of the same patient has in every message.
+    fn stable_id(&self, arrival: &Arrival<'_>, owner: &Subject, natural_key: &str) -> String {
+        let mut named = owner.patient.as_bytes().to_vec();
+        named.extend_from_slice(natural_key.as_bytes());
+        data_encoding::HEXLOWER
+            .encode(&arrival.organization.keys.token.token("natural-key", &named))
+    }
+
+    /// Fetches the keys of everybody whom the payload writes about, after policy
+    /// has permitted it.
+    async fn keys_for_writing(
+        &self,
+        arrival: &Arrival<'_>,
+        subject: Option<&Subject>,
+        placed: &[Placed<'_>],
+    ) -> Result<HashMap<PatientId, Arc<PatientKeys>>, ExchangeError> {
+        let owners = subject.into_iter().chain(placed.iter().map(|p| &p.subject));
+        let mut seen = HashSet::new();
+        let mut wanted = Vec::new();
+        for owner in owners {
+            if !seen.insert(owner.patient) {
+                continue;
+            }
+            if owner.patient != PatientId::NONE {
+                self.may_write(arrival.ask, owner).await?;
+            }
+            wanted.push(owner.patient);
+        }
+        self.open_keys(
+            arrival.ask,
+            arrival.organization.id(),
+            &wanted,
+            ClassSet::ALL,
+            "intake",
+            true,
+        )
+        .await
+    }
+
+    async fn may_write(&self, ask: &Ask, owner: &Subject) -> Result<(), ExchangeError> {
+        if ask.caller.role() == Role::System {
+            return Ok(());
+        }
+        let Some(listing) = &owner.known else { return Ok(()) };
+        let wanted = ClassSet::of(ElementClass::Identity);
+        let relationship = self.relationship(&ask.caller, listing);
+        match self.decide(ask, listing, Act::Write, wanted, relationship)? {
+            Decision::Permit(_) => Ok(()),
+            Decision::Refuse(refusal) => {
+                let actor = ask.caller.actor();
+                self.append_refusal(actor, "policy", refusal.reason).await?;
+                Err(ExchangeError::NotFound)
+            }
+        }
+    }
+
+    /// Who treats the patient, and whether there was a visit.
+    fn changes(&self, converted: &Converted, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let npi_system = "http://hl7.org/fhir/sid/us-npi";
+        for source in &converted.resources {
+            match source.resource_type() {
+                "Practitioner" => {
+                    let identifiers =
+                        source.resource["identifier"].as_array().into_iter().flatten();
+                    let npis = identifiers.filter(|i| i["system"] == npi_system);
+                    changes.care_team.extend(
+                        npis.filter_map(|i| i["value"].as_str()).map(|npi| self.npi_token(npi)),
+                    );
+                }
+                "Encounter" => changes.visit = Some(now),
+                _ => {}
+            }
+        }
+        for hint in converted.notice.iter().flat_map(|notice| &notice.recipients_hint) {
+            if let Some(npi) = hint.strip_prefix(&format!("{npi_system}|")) {
+                changes.care_team.insert(self.npi_token(npi));
+            }
+        }
+        changes
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of draft(), split off for its length")]
+    fn draft_patient(
+        &self,
+        arrival: &Arrival<'_>,
+        converted: &Converted,
+        patient: &Value,
+        subject: &Subject,
+        changes: &Changes,
+        urls: &HashMap<String, String>,
+        keys: &HashMap<PatientId, Arc<PatientKeys>>,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        let organization = &arrival.organization;
+        let now = self.now();
+        let keys = keys.get(&subject.patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
+        let key = self.key_of(arrival, subject.patient, "Patient", &subject.logical_id)?;
+        let current = self.store().snapshot().current(&key).map_err(ExchangeError::store)?;
+        let before = match &current {
+            Some(stored) => {
+                Some(self.open_body(organization.id(), &subject.logical_id, stored, keys)?)
+            }
+            None => None,
+        };
+        // A payload that only names its patient does not overwrite what is known.
+        let only_names = converted.event == PatientEvent::None && arrival.format != Format::Fhir;
+        let mut merged = match (&before, only_names) {
+            (Some(before), true) => before.clone(),
+            (Some(before), false) => take_over(before, patient),
+            (None, _) => patient.clone(),
+        };
+        holdfast_fhir::rewrite_references(&mut merged, &|url| urls.get(url).cloned());
+        let (listing, matched) = self.listing_for(organization, subject, &merged, changes, now);
+        for locate in self.identifier_keys(organization, &merged) {
+            self.locate_row(locate, subject.patient, draft)?;
+        }
+        draft.matched = matched;
+        draft.rows.push(listing.row(self.features_key(), organization.ordinal)?);
+        draft.listings.push(listing);
+        let entry = converted.patient_entry.unwrap_or(0);
+        self.put(
+            arrival,
+            entry,
+            key,
+            &subject.logical_id,
+            merged,
+            current.map(|s| s.sealed.version),
+            before,
+            keys,
+            now,
+            draft,
+        )
+    }
+
+    fn draft_resource(
+        &self,
+        arrival: &Arrival<'_>,
+        item: &Placed<'_>,
+        urls: &HashMap<String, String>,
+        keys: &HashMap<PatientId, Arc<PatientKeys>>,
+        now: Timestamp,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        let keys =
+            keys.get(&item.subject.patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
+        let mut resource = item.source.resource.clone();
+        holdfast_fhir::rewrite_references(&mut resource, &|url| urls.get(url).cloned());
+        let resource_type = item.source.resource_type().to_owned();
+        if arrival.format != Format::Fhir
+            && let Some(error) =
+                holdfast_fhir::validate(&resource).into_iter().find(super::is_error)
+        {
+            let place = error.expression;
+            draft
+                .issues
+                .push(Issue::error(place, "left out: the converted resource is not valid FHIR"));
+            return Ok(());
+        }
+        let key = self.key_of(arrival, item.subject.patient, &resource_type, &item.id)?;
+        let current = self.store().snapshot().current(&key).map_err(ExchangeError::store)?;
+        let alive = current.as_ref().filter(|stored| !stored.sealed.deleted);
+        let before = match alive {
+            Some(stored) => {
+                Some(self.open_body(arrival.organization.id(), &item.id, stored, keys)?)
+            }
+            None => None,
+        };
+        // A conditional create that finds its resource, and a directory entry that
+        // is known already, change nothing.
+        let keeps = item.source.request.as_ref().is_some_and(|r| r.if_none_exist.is_some())
+            || (arrival.format != Format::Fhir && item.subject.patient == PatientId::NONE);
+        if let (Some(before), true) = (&before, keeps) {
+            resource = before.clone();
+        }
+        let version = current.map(|stored| stored.sealed.version);
+        if let Some(expected) = item.source.request.as_ref().and_then(|r| r.if_match.as_deref())
+            && version.map(|v| v.to_string()).as_deref() != Some(tag(expected))
+        {
+            return Err(ExchangeError::Setting(
+                "If-Match with another version than the current one",
+            ));
+        }
+        self.put(
+            arrival,
+            item.source.entry,
+            key,
+            &item.id,
+            resource,
+            version,
+            before,
+            keys,
+            now,
+            draft,
+        )
+    }
+
+    /// Seals one resource into the draft, unless it is what is stored already.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the facts of one version; a struct would name them twice"
+    )]
+    fn put(
+        &self,
+        arrival: &Arrival<'_>,
+        entry: usize,
+        key: ResourceKey,
+        id: &str,
+        resource: Value,
+        current: Option<u64>,
+        before: Option<Value>,
+        keys: &PatientKeys,
+        now: Timestamp,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        let resource_type = resource["resourceType"].as_str().unwrap_or_default().to_owned();
+        let changed = before.as_ref().is_none_or(|before| content(before) != content(&resource));
+        let version = if changed { current.unwrap_or(0) + 1 } else { current.unwrap_or(1) };
+        draft.written.push(Written {
+            entry,
+            resource_type: resource_type.clone(),
+            id: id.to_owned(),
+            version,
+            created: current.is_none(),
+            changed,
+            last_updated: now,
+        });
+        if !changed {
+            return Ok(());
+        }
+        let organization = arrival.organization.id();
+        let mut body = with_meta(resource, id, version, now, arrival.message.0);
+        let class = holdfast_fhir::class_of(&body);
+        let apart = holdfast_fhir::split_government_ids(&mut body);
+        let index = search::encode(&search::index(&body));
+        let token = data_encoding::HEXLOWER.encode(&key.id_token);
+        let context = |class, part| SealContext {
+            organization,
+            patient: key.patient,
+            resource_type: &resource_type,
+            // A search knows a row's token before it knows its id.
+            id: if part == "index" { &token } else { id },
+            version,
+            class,
+            part,
+        };
+        let mut parts =
+            vec![(class, keys.class(class)?.seal(&context(class, "body"), &pack(&body)?))];
+        if let Some(apart) = apart {
+            let class = ElementClass::GovernmentId;
+            parts.push((class, keys.class(class)?.seal(&context(class, "body"), &pack(&apart)?)));
+        }
+        let row = IndexPlain { id: id.to_owned(), entries: index };
+        let row = postcard::to_stdvec(&row)
+            .map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
+        // The row is opened by every search of the type, so it is sealed under the
+        // class that such a search is permitted: the body's own.
+        let index =
+            [&[class as u8][..], &keys.class(class)?.seal(&context(class, "index"), &row)].concat();
+        let classes: ClassSet = parts.iter().map(|(class, _)| *class).collect();
+        draft.touches.entry(key.patient).or_default().push(Touch {
+            resource_type: resource_type.clone(),
+            id: id.to_owned(),
+            version,
+            classes,
+        });
+        let expected = draft.expects(&key).unwrap_or(current);
+        draft.preconditions.push(Precondition::CurrentVersion { key, expected });
+        let locate = self.resource_key(&arrival.organization, &format!("{resource_type}/{id}"));
+        self.locate_row(locate, key.patient, draft)?;
+        let id_sealed = Vec::new();
+        let sealed =
+            SealedVersion { version, deleted: false, last_updated: now, parts, index, id_sealed };
+        draft.puts.push((key, sealed));
+        Ok(())
+    }
+
+    /// Says where something lies; clashes when another record has it already.
+    fn locate_row(
+        &self,
+        key: Vec<u8>,
+        patient: PatientId,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        let value = patient.as_bytes().to_vec();
+        if draft.rows.iter().any(|row| row.table == Table::Locate && row.key == key) {
+            return Ok(());
+        }
+        match self.located_by(&key)? {
+            Some(there) if there == patient => return Ok(()),
+            // Another record has this identifier: the first one that had it keeps it.
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        draft
+            .preconditions
+            .push(Precondition::RowAbsent { table: Table::Locate, key: key.clone() });
+        draft.rows.push(RowWrite { table: Table::Locate, key, value: Some(value) });
+        Ok(())
+    }
+
+    /// ADT A18, A34, A40: the retired records' identifiers lead to the survivor,
+    /// and both records belong to one person. Nothing is re-sealed.
+    async fn draft_merge(
+        &self,
+        arrival: &Arrival<'_>,
+        retired: &[Value],
+        survivor: &Subject,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        let person = draft.listings.first().map(|l| l.person);
+        for identifier in retired {
+            let Some(key) = self.identifier_key(&arrival.organization, identifier) else {
+                continue;
+            };
+            let Some(former) = self.located_by(&key)?.filter(|p| *p != survivor.patient) else {
+                continue;
+            };
+            let value = survivor.patient.as_bytes().to_vec();
+            draft.rows.push(RowWrite { table: Table::Locate, key, value: Some(value) });
+            let listing = self.directory().read().get(arrival.organization.id(), former);
+            if let (Some(listing), Some(person)) = (listing, person) {
+                let mut listing = Listing::clone(&listing);
+                listing.person = person;
+                listing.merged_into = Some(survivor.logical_id.clone());
+                draft.rows.push(listing.row(self.features_key(), arrival.organization.ordinal)?);
+                draft.listings.push(listing);
+            }
+        }
+        Ok(())
+    }
+
+    fn key_of(
+        &self,
+        arrival: &Arrival<'_>,
+        patient: PatientId,
+        resource_type: &str,
+        id: &str,
+    ) -> Result<ResourceKey, ExchangeError> {
+        self.store_key(&arrival.organization, patient, resource_type, id)
+    }
+}
+
+impl Draft {
+    /// The version that an earlier put of this draft leaves behind.
+    fn expects(&self, key: &ResourceKey) -> Option<Option<u64>> {
+        let earlier = self.puts.iter().rev().find(|(put, _)| put == key);
+        earlier.map(|(_, sealed)| Some(sealed.version))
+    }
+}
+
+/// An index row before it is sealed.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct IndexPlain {
+    pub id: String,
+    pub entries: Vec<u8>,
+}
+
+/// Compressed JSON.
+pub(crate) fn pack(value: &Value) -> Result<Vec<u8>, ExchangeError> {
+    let plain = serde_json::to_vec(value)
+        .map_err(|_| ExchangeError::Internal("a resource does not serialise"))?;
+    zstd::bulk::compress(&plain, ZSTD_LEVEL)
+        .map_err(|_| ExchangeError::Internal("a resource does not compress"))
+}
+
+/// The resource with its id and the server's meta elements, in the order in
+/// which people expect them.
+fn with_meta(resource: Value, id: &str, version: u64, now: Timestamp, message: u64) -> Value {
+    let Value::Object(mut fields) = resource else { return resource };
+    let mut meta = match fields.remove("meta") {
+        Some(Value::Object(meta)) => meta,
+        _ => Map::new(),
+    };
+    meta.insert("versionId".into(), version.to_string().into());
+    meta.insert("lastUpdated".into(), now.to_string().into());
+    meta.entry("source").or_insert_with(|| format!("urn:holdfast:message:{message}").into());
+    let mut ordered = Map::new();
+    if let Some(name) = fields.remove("resourceType") {
+        ordered.insert("resourceType".into(), name);
+    }
+    fields.remove("id");
+    ordered.insert("id".into(), id.into());
+    ordered.insert("meta".into(), Value::Object(meta));
+    ordered.extend(fields);
+    Value::Object(ordered)
+}
+
+/// What a resource says, without what the server adds.
+fn content(resource: &Value) -> Value {
+    let mut resource = resource.clone();
+    if let Some(fields) = resource.as_object_mut() {
+        fields.remove("id");
+        if let Some(meta) = fields.get_mut("meta").and_then(Value::as_object_mut) {
+            ["versionId", "lastUpdated", "source"].iter().for_each(|name| drop(meta.remove(*name)));
+            if meta.is_empty() {
+                fields.remove("meta");
+            }
+        }
+    }
+    resource
+}
+
+/// The demographics of `newer`, with the identifiers of both.
+fn take_over(before: &Value, newer: &Value) -> Value {
+    let mut merged = newer.clone();
+    let mut identifiers: Vec<Value> = newer["identifier"].as_array().cloned().unwrap_or_default();
+    for known in before["identifier"].as_array().into_iter().flatten() {
+        let same = |i: &&Value| i["system"] == known["system"] && i["value"] == known["value"];
+        if !identifiers.iter().any(|i| same(&i)) {
+            identifiers.push(known.clone());
+        }
+    }
+    if let (Some(fields), false) = (merged.as_object_mut(), identifiers.is_empty()) {
+        fields.insert("identifier".into(), identifiers.into());
+    }
+    merged
+}
+
+/// The id in `PUT Type/id`.
+fn requested_id(request: &BundleRequest) -> Option<String> {
+    let (_, id) = request.url.split_once('/')?;
+    (request.method == "PUT" && !request.url.contains('?')).then(|| id.to_owned())
+}
+
+/// The version in `W/"3"`.
+fn tag(if_match: &str) -> &str {
+    if_match.trim().trim_start_matches("W/").trim_matches('"')
+}

@@ -1,0 +1,340 @@
+//! The way in: keep the payload sealed → convert → find the patient → permit →
+//! seal → one transaction → ledger → acknowledge → deliver.
+//!
+//! Invariants: a payload is durable before anything else happens to it (P1); the
+//! transaction that stores its resources also finishes it, so it is applied once,
+//! whatever stops in between; what cannot be applied stays kept, with the reason.
+
+mod draft;
+mod settle;
+mod spool;
+mod subject;
+
+pub(crate) use draft::IndexPlain;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use holdfast_base::{MessageId, OrganizationId, Timestamp};
+use holdfast_intake::{Converted, Format, Issue, Refusal, hl7v2};
+use holdfast_policy::Role;
+use holdfast_store::{KeptPayload, KeptState};
+use serde::{Deserialize, Serialize};
+
+use crate::people::Organization;
+use crate::state::Exchange;
+use crate::{Ask, ExchangeError};
+
+/// Times that a transaction is tried again when another one came between.
+const TRIES_MAX: usize = 12;
+
+/// What became of one payload.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The number under which it is kept.
+    pub message: MessageId,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What was not understood or left out; no values.
+    pub issues: Vec<Issue>,
+    /// The sender's own number of the payload.
+    pub control_id: Option<String>,
+    /// What was written, in the order of the payload's entries.
+    pub written: Vec<Written>,
+    /// Whether the patient's person was found among those already known.
+    pub matched: Matched,
+}
+
+/// The outcomes of a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is part of the record.
+    Accepted,
+    /// The same payload came before; nothing changed.
+    Duplicate,
+    /// It is kept, and will be applied as soon as the keeper answers again.
+    Queued,
+    /// It is kept and not applied.
+    Refused(String),
+}
+
+impl Outcome {
+    /// `accepted`, `duplicate`, `queued`, `refused`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Queued => "queued",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// How a payload's patient was matched to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matched {
+    /// The record was known already, or the payload has no patient.
+    #[default]
+    Known,
+    /// A new record, linked to a person known elsewhere.
+    Linked,
+    /// A new record of a new person, and a person may have to decide.
+    Review,
+    /// A new record of a new person.
+    New,
+}
+
+/// A resource that was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Written {
+    /// Place among the payload's entries, from 0.
+    pub entry: usize,
+    /// FHIR resource type.
+    pub resource_type: String,
+    /// Logical id.
+    pub id: String,
+    /// `meta.versionId`.
+    pub version: u64,
+    /// Whether this is its first version.
+    pub created: bool,
+    /// Whether a new version was stored; a resend of the same content stores none.
+    pub changed: bool,
+    /// `meta.lastUpdated`.
+    pub last_updated: Timestamp,
+}
+
+/// What stands, sealed, beside a kept payload once it is finished.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct KeptOutcome {
+    pub outcome: String,
+    pub reason: Option<String>,
+    pub issues: Vec<(String, String)>,
+    pub written: Vec<Written>,
+}
+
+/// What stands, sealed, beside a kept payload from the start: enough to process
+/// it after a restart as if nothing had happened.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct KeptMeta {
+    pub principal: holdfast_policy::Principal,
+    pub session: holdfast_base::SessionId,
+    pub address: Option<String>,
+    pub request: holdfast_base::RequestId,
+}
+
+/// A kept payload on its way.
+pub(crate) struct Arrival<'a> {
+    pub ask: &'a Ask,
+    pub organization: Arc<Organization>,
+    pub format: Format,
+    pub message: MessageId,
+    pub dedupe: Vec<u8>,
+}
+
+impl Exchange {
+    /// Admits one payload: an HL7 v2 message, a C-CDA document or a FHIR resource
+    /// or bundle. What it says is in the record, or it is kept with the reason why
+    /// not, when this returns.
+    ///
+    /// # Errors
+    /// Only when the payload could not be kept: the caller may not send for this
+    /// organization, or the store failed. Do not acknowledge then.
+    pub async fn admit(
+        &self,
+        ask: &Ask,
+        organization: &OrganizationId,
+        format: Format,
+        payload: &[u8],
+    ) -> Result<Admission, ExchangeError> {
+        self.refuse_suspended(&ask.caller)?;
+        let may_send = !matches!(
+            ask.caller.role(),
+            Role::Administrator | Role::SecurityOfficer | Role::EmployerManager | Role::Patient
+        );
+        if !may_send || ask.caller.organization() != organization {
+            self.append_refusal(ask.caller.actor(), "intake", "not-the-sender").await?;
+            return Err(ExchangeError::NotPermitted { reason: "not-the-sender" });
+        }
+        let organization = self.organization(organization)?;
+        let (payload, cards_count) = holdfast_intake::pan::mask(payload);
+        let dedupe = self.dedupe_key(&organization, ask, &payload);
+        if let Some(known) = self.answered_before(&dedupe)? {
+            return Ok(known);
+        }
+        let message = self.keep(ask, &organization, format, &payload).await?;
+        let _working = self.mark_in_work(message);
+        let arrival = Arrival { ask, organization, format, message, dedupe };
+        let mut admission = self.process(&arrival, &payload).await?;
+        if cards_count > 0 {
+            let text = format!("{cards_count} payment card number(s) were masked before storing");
+            admission.issues.push(Issue::warning("payload", text));
+        }
+        Ok(admission)
+    }
+
+    /// Converts and applies a kept payload.
+    pub(crate) async fn process(
+        &self,
+        arrival: &Arrival<'_>,
+        payload: &[u8],
+    ) -> Result<Admission, ExchangeError> {
+        let converted = match convert(arrival, payload) {
+            Ok(converted) => converted,
+            Err(refusal) => return self.refuse_payload(arrival, &refusal, Vec::new()).await,
+        };
+        let problems = self.judge(arrival, &converted);
+        if !problems.is_empty() {
+            let refusal =
+                Refusal::Malformed { what: "FHIR resource", place: problems[0].place.clone() };
+            return self.refuse_payload(arrival, &refusal, problems).await;
+        }
+        for _ in 0..TRIES_MAX {
+            match self.apply(arrival, &converted).await {
+                Err(ExchangeError::Conflict) => {
+                    if let Some(known) = self.answered_before(&arrival.dedupe)? {
+                        self.finish(arrival, KeptState::Duplicate, "duplicate", None, &known)
+                            .await?;
+                        return Ok(Admission { message: arrival.message, ..known });
+                    }
+                }
+                Err(ExchangeError::KeeperAway) => return Ok(queued(arrival.message, &converted)),
+                Err(ExchangeError::NotFound) => {
+                    let missing = Refusal::Missing {
+                        what: "resource that the sender may refer to",
+                        place: "reference".into(),
+                    };
+                    return self.refuse_payload(arrival, &missing, converted.issues.clone()).await;
+                }
+                Err(ExchangeError::Setting(problem)) => {
+                    let refusal = Refusal::Unsupported { what: problem };
+                    return self.refuse_payload(arrival, &refusal, converted.issues.clone()).await;
+                }
+                other => return other,
+            }
+        }
+        Err(ExchangeError::Conflict)
+    }
+
+    /// What a FHIR sender must mend before its resources can be stored. Our own
+    /// conversions are judged later, resource by resource.
+    fn judge(&self, arrival: &Arrival<'_>, converted: &Converted) -> Vec<Issue> {
+        if arrival.format != Format::Fhir {
+            return Vec::new();
+        }
+        let resources =
+            converted.patient.iter().chain(converted.resources.iter().map(|r| &r.resource));
+        resources
+            .filter(|resource| !resource.is_null())
+            .flat_map(holdfast_fhir::validate)
+            .filter(is_error)
+            .map(|issue| Issue::error(issue.expression, issue.diagnostics))
+            .collect()
+    }
+
+    /// Keeps the payload sealed; durable on return. Needs no keeper.
+    async fn keep(
+        &self,
+        ask: &Ask,
+        organization: &Organization,
+        format: Format,
+        payload: &[u8],
+    ) -> Result<MessageId, ExchangeError> {
+        let received = self.now();
+        let meta = KeptMeta {
+            principal: ask.caller.principal.clone(),
+            session: ask.caller.session,
+            address: ask.caller.address.clone(),
+            request: ask.request,
+        };
+        let meta = serde_json::to_vec(&meta)
+            .map_err(|_| ExchangeError::Internal("kept particulars do not serialise"))?;
+        let kept = KeptPayload {
+            organization: organization.ordinal,
+            received,
+            format: format_number(format),
+            meta_sealed: self.system().seal(&meta_context(organization, received), &meta),
+            payload_sealed: organization
+                .keys
+                .inbox
+                .seal(&payload_context(organization, received), payload),
+        };
+        let store = Arc::clone(self.store());
+        tokio::task::spawn_blocking(move || store.keep(&kept))
+            .await
+            .map_err(|_| ExchangeError::Internal("the store's thread ended"))?
+            .map_err(ExchangeError::store)
+    }
+}
+
+/// Splits a file of HL7 v2 into its messages; other formats are one payload.
+pub fn split_payloads(format: Format, bytes: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    match format {
+        Format::Hl7v2 => hl7v2::split(bytes),
+        _ => vec![Cow::Borrowed(bytes)],
+    }
+}
+
+fn convert(arrival: &Arrival<'_>, payload: &[u8]) -> Result<Converted, Refusal> {
+    let settings = arrival.organization.settings();
+    match arrival.format {
+        Format::Hl7v2 => {
+            let message = hl7v2::parse(payload).map_err(|error| Refusal::Malformed {
+                what: "HL7 v2 message",
+                place: error.to_string(),
+            })?;
+            holdfast_intake::convert_hl7v2(&message, &settings)
+        }
+        Format::Ccda => Err(Refusal::Unsupported { what: "C-CDA" }),
+        Format::Fhir => {
+            let value = parse_fhir(payload)?;
+            holdfast_intake::convert_fhir(&value)
+        }
+    }
+}
+
+fn parse_fhir(payload: &[u8]) -> Result<serde_json::Value, Refusal> {
+    let limits = holdfast_fhir::Limits::default();
+    holdfast_fhir::parse_resource(payload, limits)
+        .map_err(|issue| Refusal::Malformed { what: "FHIR resource", place: issue.diagnostics })
+}
+
+/// Whether an issue keeps a resource from being stored.
+pub(crate) fn is_error(issue: &holdfast_fhir::Issue) -> bool {
+    issue.severity <= holdfast_fhir::Severity::Error
+}
+
+fn queued(message: MessageId, converted: &Converted) -> Admission {
+    Admission {
+        message,
+        outcome: Outcome::Queued,
+        issues: converted.issues.clone(),
+        control_id: converted.control_id.clone(),
+        written: Vec::new(),
+        matched: Matched::Known,
+    }
+}
+
+pub(crate) fn format_number(format: Format) -> u8 {
+    match format {
+        Format::Hl7v2 => 1,
+        Format::Ccda => 2,
+        Format::Fhir => 3,
+    }
+}
+
+pub(crate) fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Hl7v2 => "hl7v2",
+        Format::Ccda => "ccda",
+        Format::Fhir => "fhir",
+    }
+}
+
+fn meta_context(organization: &Organization, received: Timestamp) -> String {
+    format!("inbox/{}/{}", organization.id(), received.millis())
+}
+
+fn payload_context(organization: &Organization, received: Timestamp) -> Vec<u8> {
+    meta_context(organization, received).into_bytes()
+}

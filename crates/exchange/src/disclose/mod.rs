@@ -1,0 +1,15 @@
+//! The way out: who are you → what for → permit → pinned snapshot → key release
+//! (ledger durable) → open → redact to the permit → access detail in the ledger →
+//! bytes.
+//!
+//! Invariants: no key without a permit; no bytes without the access entry that
+//! names them, durable; what may not be seen and what is not there answer alike.
+
+mod chart;
+mod open;
+mod read;
+mod search;
+
+pub use chart::{Chart, ChartRecord, Look};
+pub use read::Disclosed;
+pub use search::Page;

@@ -1,0 +1,173 @@
+//! Fetching keys and opening what is sealed under them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use holdfast_base::{ClassSet, ElementClass, OrganizationId, PatientId};
+use holdfast_fhir::search::{self, IndexEntry};
+use holdfast_keeper::{PatientKeys, ReleaseRequest, SealContext};
+use holdfast_store::{IndexRow, ResourceKey, Stored};
+use serde_json::Value;
+
+use crate::admit::IndexPlain;
+use crate::people::Organization;
+use crate::state::Exchange;
+use crate::{Ask, ExchangeError};
+
+/// Largest resource that is decompressed: what the doors accept, and room.
+const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A search row, opened.
+pub(crate) struct OpenRow {
+    pub row: IndexRow,
+    pub id: String,
+    pub entries: Vec<IndexEntry>,
+}
+
+impl OpenRow {
+    /// What a query looks at.
+    pub fn facts(&self) -> search::Row<'_> {
+        search::Row { id: &self.id, last_updated: self.row.last_updated, entries: &self.entries }
+    }
+}
+
+impl Exchange {
+    /// The session's keys of `patients`: those it holds already, and the others by
+    /// one release, durable in the ledger before they arrive.
+    pub(crate) async fn open_keys(
+        &self,
+        ask: &Ask,
+        organization: &OrganizationId,
+        patients: &[PatientId],
+        classes: ClassSet,
+        reason: &str,
+        create_missing: bool,
+    ) -> Result<HashMap<PatientId, Arc<PatientKeys>>, ExchangeError> {
+        let now = self.now();
+        let slot = |patient| (ask.caller.session, patient, ask.purpose);
+        let mut keys = HashMap::new();
+        let mut missing = Vec::new();
+        for patient in patients {
+            match self.keyring().get((slot(*patient), organization.clone()), classes, now) {
+                Some(held) => drop(keys.insert(*patient, held)),
+                None => missing.push(*patient),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(keys);
+        }
+        let released = self
+            .keeper()
+            .release(&ReleaseRequest {
+                actor: ask.caller.actor(),
+                role: ask.caller.role().as_str().into(),
+                request: ask.request,
+                organization: organization.clone(),
+                patients: missing,
+                classes,
+                purpose: ask.purpose,
+                reason: reason.into(),
+                create_missing,
+            })
+            .await?;
+        for held in released {
+            let (patient, held) = (held.patient, Arc::new(held));
+            self.keyring().put((slot(patient), organization.clone()), Arc::clone(&held), now);
+            keys.insert(patient, held);
+        }
+        Ok(keys)
+    }
+
+    /// Where a resource lies in the store.
+    pub(crate) fn store_key(
+        &self,
+        organization: &Organization,
+        patient: PatientId,
+        resource_type: &str,
+        id: &str,
+    ) -> Result<ResourceKey, ExchangeError> {
+        let type_code = holdfast_fhir::type_code(resource_type).ok_or(ExchangeError::NotFound)?;
+        let reference = format!("{resource_type}/{id}");
+        let id_token = organization.keys.token.token("id", reference.as_bytes());
+        Ok(ResourceKey { organization: organization.ordinal, patient, type_code, id_token })
+    }
+
+    /// Opens the parts of a stored version that `keys` cover and puts them together.
+    /// What is kept apart and not covered stays as it was masked when it was stored.
+    pub(crate) fn open_body(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        stored: &Stored,
+        keys: &PatientKeys,
+    ) -> Result<Value, ExchangeError> {
+        let resource_type = holdfast_fhir::type_name(stored.key.type_code)
+            .ok_or(ExchangeError::Internal("a stored type is unknown"))?;
+        let mut body = Value::Null;
+        for (class, sealed) in &stored.sealed.parts {
+            if !keys.classes().contains(*class) {
+                continue;
+            }
+            let context = SealContext {
+                organization,
+                patient: stored.key.patient,
+                resource_type,
+                id,
+                version: stored.sealed.version,
+                class: *class,
+                part: "body",
+            };
+            let part = unpack(&keys.class(*class)?.open(&context, sealed)?)?;
+            if *class == ElementClass::GovernmentId {
+                holdfast_fhir::join_government_ids(&mut body, &part);
+            } else {
+                body = part;
+            }
+        }
+        if body.is_null() { Err(ExchangeError::NotFound) } else { Ok(body) }
+    }
+
+    /// Opens a search row, when `keys` cover its class.
+    pub(crate) fn open_row(
+        &self,
+        organization: &Organization,
+        row: IndexRow,
+        keys: &PatientKeys,
+    ) -> Result<Option<OpenRow>, ExchangeError> {
+        let Some((class, sealed)) = row.index.split_first() else { return Ok(None) };
+        let class = ElementClass::ALL.into_iter().find(|c| *c as u8 == *class);
+        let class = class.ok_or(ExchangeError::Internal("a search row has an unknown class"))?;
+        if !keys.classes().contains(class) {
+            return Ok(None);
+        }
+        let resource_type = holdfast_fhir::type_name(row.key.type_code)
+            .ok_or(ExchangeError::Internal("a stored type is unknown"))?;
+        let token = data_encoding::HEXLOWER.encode(&row.key.id_token);
+        let context = SealContext {
+            organization: organization.id(),
+            patient: row.key.patient,
+            resource_type,
+            id: &token,
+            version: row.version,
+            class,
+            part: "index",
+        };
+        let plain = keys.class(class)?.open(&context, sealed)?;
+        let plain: IndexPlain = postcard::from_bytes(&plain)
+            .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
+        let entries = search::decode(&plain.entries)
+            .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
+        Ok(Some(OpenRow { row, id: plain.id, entries }))
+    }
+}
+
+fn unpack(packed: &[u8]) -> Result<Value, ExchangeError> {
+    let plain = zstd::bulk::decompress(packed, decompressed_bytes(packed))
+        .map_err(|_| ExchangeError::Internal("a stored body does not decompress"))?;
+    serde_json::from_slice(&plain).map_err(|_| ExchangeError::Internal("a stored body is no JSON"))
+}
+
+fn decompressed_bytes(packed: &[u8]) -> usize {
+    let declared = zstd::bulk::Decompressor::upper_bound(packed).unwrap_or(BODY_BYTES_MAX);
+    declared.min(BODY_BYTES_MAX)
+}

@@ -1,0 +1,14 @@
+//! The privacy and security office: watching, containing, investigating,
+//! notifying.
+
+mod incidents;
+mod notices;
+mod office;
+mod reviews;
+mod scope;
+mod watchman;
+
+pub use incidents::FindingView;
+pub(crate) use office::Office;
+pub use reviews::ReviewItem;
+pub use scope::LedgerState;

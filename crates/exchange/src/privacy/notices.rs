@@ -1,0 +1,100 @@
+//! From the scope to the letters: opens the identity of those concerned, for
+//! that purpose and with an entry for each, and composes the drafts.
+
+use holdfast_base::{ClassSet, ElementClass, IncidentId, Purpose, Sensitive};
+use holdfast_fhir::PatientView;
+use holdfast_ledger::Action;
+use holdfast_policy::{Act, Module, Role, Task};
+use holdfast_respond::{
+    Addressee, AffectedPerson, Contact, Letterhead, License, Organization as Client, OutputFile,
+    Status,
+};
+
+use crate::state::Exchange;
+use crate::{Ask, ExchangeError};
+
+impl Exchange {
+    /// Drafts every notice of an incident: freezes its scope if nobody has yet,
+    /// opens who is concerned, and composes packages, letters and deadlines.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NotPermitted`] unless the caller is a privacy officer,
+    /// [`ExchangeError::OverBudget`] when those concerned are more than the budget
+    /// allows.
+    pub async fn draft_notices(
+        &self,
+        ask: &Ask,
+        id: IncidentId,
+        letterhead: &Letterhead,
+    ) -> Result<Vec<OutputFile>, ExchangeError> {
+        self.require_task(ask, Task::Incidents).await?;
+        if ask.caller.role() != Role::PrivacyOfficer {
+            return Err(ExchangeError::NotPermitted { reason: "only-privacy-officers-draft" });
+        }
+        let ask = Ask { purpose: Purpose::Compliance, ..ask.clone() };
+        let mut incident = self.incident(&ask, id).await?;
+        if incident.scope.is_none() {
+            incident = self.freeze_scope(&ask, id).await?;
+        }
+        let frozen =
+            incident.scope.clone().ok_or(ExchangeError::Internal("the scope is frozen"))?;
+        let mut persons = Vec::new();
+        for row in &frozen.scope.rows {
+            let listing = self.directory().read().get(&row.organization, row.patient);
+            // A patient whose key was destroyed can no longer be told by letter; the
+            // row stays in the client's package.
+            let Some(listing) = listing else { continue };
+            let identity = ClassSet::of(ElementClass::Identity);
+            let opened =
+                self.open_patient(&ask, &listing, Act::Notify, identity, Action::Notify).await?;
+            persons.push(affected(row, &opened.resource));
+        }
+        let clients: Vec<Client> = self.organizations().iter().map(|o| client(&o.facts)).collect();
+        let files =
+            holdfast_respond::draft(&incident, &frozen.scope, &persons, &clients, letterhead)
+                .map_err(|_| ExchangeError::Internal("the notices could not be composed"))?;
+        incident.status = Status::NoticesDrafted;
+        let note = format!("{} files, {} persons", files.len(), persons.len());
+        self.step_incident(&ask.caller.actor(), incident, "notices-drafted", note).await?;
+        Ok(files)
+    }
+}
+
+fn affected(row: &holdfast_respond::ScopeRow, patient: &serde_json::Value) -> AffectedPerson {
+    let view = PatientView::of(patient);
+    let address = view.addresses.first();
+    let text = |part: Option<&Sensitive<String>>| part.cloned().unwrap_or_default();
+    let lines = address.map(|a| a.lines.iter().map(|line| line.expose().clone()).collect());
+    AffectedPerson {
+        organization: row.organization.clone(),
+        patient: row.patient,
+        person: row.person,
+        name: text(view.name().map(|name| &name.full)),
+        address: lines.unwrap_or_else(Vec::new).into(),
+        city: text(address.map(|a| &a.city)),
+        state: row.residence.clone(),
+        zip: text(address.map(|a| &a.postal_code)),
+        addressee: if view.is_deceased { Addressee::NextOfKin } else { Addressee::Patient },
+        classes: row.released,
+    }
+}
+
+fn client(facts: &crate::NewOrganization) -> Client {
+    Client {
+        id: facts.id.clone(),
+        name: facts.name.clone(),
+        address: vec![
+            facts.street.clone(),
+            format!("{}, {} {}", facts.city, facts.state, facts.postal_code),
+        ],
+        contact: Contact { telephone: Some(facts.phone.clone()), ..Contact::default() },
+        parent: None,
+        signatory: None,
+        licenses: match (facts.module, facts.state.as_str()) {
+            (Module::Hospital | Module::Practice | Module::Employer, "CA") => {
+                vec![License::CaliforniaHealthFacility]
+            }
+            _ => Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,42 @@
+//! What the office has on its desk: honey records, open incidents, the watch.
+
+use std::collections::{BTreeMap, HashSet};
+
+use holdfast_base::{IncidentId, LedgerIndex, PatientId};
+use holdfast_keeper::SystemKey;
+use holdfast_respond::Incident;
+use holdfast_store::Store;
+use holdfast_watch::{Settings, Watch};
+use parking_lot::Mutex;
+
+use crate::ExchangeError;
+use crate::system::{self, Kind};
+
+/// The office's desk.
+pub(crate) struct Office {
+    pub watch: Mutex<Watch>,
+    /// The last entry that the watch has seen.
+    pub seen: Mutex<Option<LedgerIndex>>,
+    pub incidents: Mutex<BTreeMap<IncidentId, Incident>>,
+    pub honey: Mutex<HashSet<PatientId>>,
+    /// Intents that the ledger has been told and that can be cleared away.
+    pub told: Mutex<Vec<Vec<u8>>>,
+    /// Held while a new record is matched to a person.
+    pub placing: tokio::sync::Mutex<()>,
+}
+
+impl Office {
+    pub fn load(store: &Store, key: &SystemKey) -> Result<Self, ExchangeError> {
+        let honey: Vec<PatientId> = system::load_all(store, key, Kind::Honey)?;
+        let honey: HashSet<_> = honey.into_iter().collect();
+        let incidents: Vec<Incident> = system::load_all(store, key, Kind::Incident)?;
+        Ok(Self {
+            watch: Mutex::new(Watch::new(Settings::default(), honey.clone())),
+            seen: Mutex::default(),
+            incidents: Mutex::new(incidents.into_iter().map(|i| (i.id, i)).collect()),
+            honey: Mutex::new(honey),
+            told: Mutex::default(),
+            placing: tokio::sync::Mutex::default(),
+        })
+    }
+}

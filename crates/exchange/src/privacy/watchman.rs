@@ -1,0 +1,139 @@
+//! The watch at work: it reads the ledger behind the exchange's back, like
+//! anybody who may, and what it finds it contains at once (P8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_base::PrincipalId;
+use holdfast_ledger::{Actor, Entry, Event, Filter, Placed};
+use holdfast_watch::{Finding, Response};
+
+use crate::ExchangeError;
+use crate::state::{Exchange, server_actor};
+use crate::system::Kind;
+
+/// How often the watch looks: misuse is to be seen in seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How many entries it takes at once.
+const LOOK_COUNT_MAX: usize = 5_000;
+
+impl Exchange {
+    /// Starts what runs beside the requests: the watch, catching up, clearing.
+    /// Ends when the exchange is dropped.
+    pub fn start_background(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
+        let exchange = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut beat = tokio::time::interval(LOOK_EVERY);
+            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut keeper_was_away = false;
+            loop {
+                beat.tick().await;
+                let Some(exchange) = exchange.upgrade() else { return };
+                match exchange.round().await {
+                    Ok(()) if keeper_was_away => {
+                        keeper_was_away = false;
+                        tracing::info!("the keeper answers again");
+                    }
+                    Ok(()) => {}
+                    Err(ExchangeError::KeeperAway) => {
+                        if !keeper_was_away {
+                            tracing::error!("the keeper does not answer; intake goes to the spool");
+                        }
+                        keeper_was_away = true;
+                    }
+                    Err(error) => tracing::error!(error = %error, "a background round failed"),
+                }
+            }
+        })
+    }
+
+    async fn round(&self) -> Result<(), ExchangeError> {
+        let now = self.now();
+        self.keyring().sweep(now);
+        self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s));
+        self.look().await?;
+        self.settle_intents().await?;
+        self.catch_up().await.map(drop)
+    }
+
+    /// Shows the watch what is new in the ledger, and acts on what it finds.
+    ///
+    /// # Errors
+    /// When the keeper does not answer; the next look begins where this one ended.
+    pub async fn look(&self) -> Result<(), ExchangeError> {
+        loop {
+            let after = *self.office().seen.lock();
+            let fresh = self.keeper().query(&Filter::default(), after, LOOK_COUNT_MAX).await?;
+            let Some(last) = fresh.last() else { return Ok(()) };
+            let last = last.index;
+            for placed in &fresh {
+                let findings = self.office().watch.lock().observe(placed);
+                for finding in findings {
+                    self.respond_to(&finding, placed).await?;
+                }
+            }
+            *self.office().seen.lock() = Some(last);
+        }
+    }
+
+    /// A finding becomes part of an incident; a grave one suspends its principal.
+    async fn respond_to(&self, finding: &Finding, placed: &Placed) -> Result<(), ExchangeError> {
+        let told_before = !self.is_news(finding, placed);
+        if told_before {
+            return Ok(());
+        }
+        let incident = self.add_finding(finding, placed.entry.at).await?;
+        if finding.response == Response::Suspend {
+            self.suspend(&server_actor(), &finding.principal, finding.detector, Some(incident))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// After a restart the watch reads the ledger from its beginning; what was
+    /// found and answered then is not found anew.
+    fn is_news(&self, finding: &Finding, placed: &Placed) -> bool {
+        let incidents = self.office().incidents.lock();
+        !incidents.values().any(|incident| {
+            incident.principal == finding.principal
+                && incident.findings.iter().any(|known| {
+                    known.detector == finding.detector
+                        && known.at >= placed.entry.at
+                        && known.patients_count >= finding.patients.len() as u64
+                })
+        })
+    }
+
+    /// Suspends a principal: no new session, no live one, no key from the keeper.
+    pub(crate) async fn suspend(
+        &self,
+        actor: &Actor,
+        principal: &PrincipalId,
+        reason: &str,
+        incident: Option<holdfast_base::IncidentId>,
+    ) -> Result<(), ExchangeError> {
+        if let Some(mut account) = self.account(principal)
+            && account.suspended.is_none()
+        {
+            account.suspended = Some(reason.to_owned());
+            self.replace_account(account.clone());
+            self.save_system(Kind::Account, principal.as_str(), &account).await?;
+        }
+        for session in self.sessions().revoke(principal) {
+            self.keyring().drop_session(session);
+        }
+        // The keeper writes the containment entry before it answers.
+        self.keeper().suspend(actor, principal, reason).await?;
+        if let Some(incident) = incident {
+            let event = Event::IncidentStep {
+                incident,
+                step: "contained".into(),
+                note: format!("{principal} suspended, sessions revoked: {reason}"),
+            };
+            let entry = Entry { at: self.now(), actor: actor.clone(), request: None, event };
+            self.keeper().append(vec![entry]).await?;
+        }
+        tracing::warn!(principal = %principal, reason, "suspended");
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The exchange as a value: the rooms it holds, opened together or not at all.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use holdfast_base::{Clock, OrganizationId, PrincipalId, Timestamp};
+use holdfast_keeper::{KeeperClient, SystemKey, TokenKey};
+use holdfast_ledger::{Actor, Entry, Event};
+use holdfast_policy::{Task, decide_task};
+use holdfast_store::{Committed, Store, Transaction};
+use parking_lot::{Mutex, RwLock};
+
+use crate::directory::Directory;
+use crate::keyring::Keyring;
+use crate::people::{Account, Organization, Sessions};
+use crate::privacy::Office;
+use crate::system::{self, Kind};
+use crate::{Ask, Caller, ExchangeError};
+
+/// How many patients (by their first identifier) can be written at once without
+/// waiting for each other.
+const WRITE_LANES: usize = 64;
+
+/// Where the exchange finds its rooms.
+#[derive(Debug, Clone)]
+pub struct ExchangeConfig {
+    /// Folder of the sealed store.
+    pub store_dir: PathBuf,
+    /// Socket of the keeper.
+    pub keeper_socket: PathBuf,
+}
+
+/// The one path to a record. Cheap to clone behind its [`Arc`].
+pub struct Exchange {
+    store: Arc<Store>,
+    keeper: KeeperClient,
+    clock: Arc<dyn Clock>,
+    system: SystemKey,
+    features_key: SystemKey,
+    tokens: TokenKey,
+    organizations: RwLock<HashMap<OrganizationId, Arc<Organization>>>,
+    organizations_lock: tokio::sync::Mutex<()>,
+    accounts: RwLock<HashMap<PrincipalId, Account>>,
+    directory: RwLock<Directory>,
+    sessions: Sessions,
+    keyring: Keyring,
+    office: Office,
+    lanes: Vec<tokio::sync::Mutex<()>>,
+    in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
+}
+
+impl Exchange {
+    /// Opens the store, fetches the service keys from the keeper and loads the
+    /// directory. Refuses to open a store that lacks what the ledger acknowledged.
+    ///
+    /// # Errors
+    /// [`ExchangeError::KeeperAway`] when no keeper answers,
+    /// [`ExchangeError::LostCommits`] when the store is not whole,
+    /// [`ExchangeError::Damaged`] when a row does not open.
+    pub async fn open(
+        config: &ExchangeConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, ExchangeError> {
+        let store = Arc::new(Store::open(&config.store_dir).map_err(ExchangeError::store)?);
+        let keeper = KeeperClient::new(config.keeper_socket.clone());
+        let mut keys = keeper.service_keys(&server_actor(), "start").await?;
+        check_whole(&store, &keeper).await?;
+
+        let mut organizations = HashMap::new();
+        for row in system::load_all::<crate::people::OrganizationRow>(
+            &store,
+            &keys.system,
+            Kind::Organization,
+        )? {
+            let id = row.facts.id.clone();
+            let own = keys.organizations.remove(&id);
+            let keys = own.ok_or(ExchangeError::Internal("the keeper lacks an organization"))?;
+            let organization = Organization { ordinal: row.ordinal, facts: row.facts, keys };
+            organizations.insert(id, Arc::new(organization));
+        }
+        let accounts: Vec<Account> = system::load_all(&store, &keys.system, Kind::Account)?;
+        let (features_key, tokens) = keys.mpi;
+        let directory = Directory::load(&store, &features_key)?;
+        let office = Office::load(&store, &keys.system)?;
+
+        let exchange = Arc::new(Self {
+            store,
+            keeper,
+            clock,
+            system: keys.system,
+            features_key,
+            tokens,
+            organizations: RwLock::new(organizations),
+            organizations_lock: tokio::sync::Mutex::default(),
+            accounts: RwLock::new(accounts.into_iter().map(|a| (a.id.clone(), a)).collect()),
+            directory: RwLock::new(directory),
+            sessions: Sessions::default(),
+            keyring: Keyring::default(),
+            office,
+            lanes: (0..WRITE_LANES).map(|_| tokio::sync::Mutex::default()).collect(),
+            in_work: Mutex::default(),
+        });
+        exchange.settle_intents().await?;
+        Ok(exchange)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub(crate) fn keeper(&self) -> &KeeperClient {
+        &self.keeper
+    }
+
+    pub(crate) fn system(&self) -> &SystemKey {
+        &self.system
+    }
+
+    pub(crate) fn features_key(&self) -> &SystemKey {
+        &self.features_key
+    }
+
+    /// Tokens that compare across organizations.
+    pub(crate) fn tokens(&self) -> &TokenKey {
+        &self.tokens
+    }
+
+    pub(crate) fn directory(&self) -> &RwLock<Directory> {
+        &self.directory
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn office(&self) -> &Office {
+        &self.office
+    }
+
+    pub(crate) fn in_work(&self) -> &Mutex<std::collections::HashSet<holdfast_base::MessageId>> {
+        &self.in_work
+    }
+
+    /// Waits for the lane of `token`, so that what concerns one patient is
+    /// written one after the other.
+    pub(crate) async fn lane(&self, token: &[u8]) -> tokio::sync::MutexGuard<'_, ()> {
+        let lane = token.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + *byte as usize);
+        self.lanes[lane % WRITE_LANES].lock().await
+    }
+
+    pub(crate) async fn organizations_lock(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.organizations_lock.lock().await
+    }
+
+    pub(crate) fn organization(
+        &self,
+        id: &OrganizationId,
+    ) -> Result<Arc<Organization>, ExchangeError> {
+        let known = self.organizations.read().get(id).cloned();
+        known.ok_or_else(|| ExchangeError::NoOrganization(id.clone()))
+    }
+
+    pub(crate) fn organization_at(&self, ordinal: u32) -> Option<Arc<Organization>> {
+        self.organizations.read().values().find(|o| o.ordinal == ordinal).cloned()
+    }
+
+    pub(crate) fn organizations(&self) -> Vec<Arc<Organization>> {
+        self.organizations.read().values().cloned().collect()
+    }
+
+    pub(crate) fn insert_organization(&self, organization: Arc<Organization>) {
+        self.organizations.write().insert(organization.id().clone(), organization);
+    }
+
+    pub(crate) fn account(&self, id: &PrincipalId) -> Option<Account> {
+        self.accounts.read().get(id).cloned()
+    }
+
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = Account> {
+        let all: Vec<Account> = self.accounts.read().values().cloned().collect();
+        all.into_iter()
+    }
+
+    /// Takes the account unless its name is taken.
+    pub(crate) fn insert_account(&self, account: Account) -> bool {
+        let mut accounts = self.accounts.write();
+        let free = !accounts.contains_key(&account.id);
+        if free {
+            accounts.insert(account.id.clone(), account);
+        }
+        free
+    }
+
+    pub(crate) fn replace_account(&self, account: Account) {
+        self.accounts.write().insert(account.id.clone(), account);
+    }
+
+    pub(crate) fn refuse_suspended(&self, caller: &Caller) -> Result<(), ExchangeError> {
+        let suspended = self.account(caller.id()).is_some_and(|a| a.suspended.is_some());
+        if suspended { Err(ExchangeError::Suspended) } else { Ok(()) }
+    }
+
+    /// Commits off the async threads; durable on return.
+    pub(crate) async fn commit(&self, tx: Transaction) -> Result<Committed, ExchangeError> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || store.commit(tx))
+            .await
+            .map_err(|_| ExchangeError::Internal("the store's thread ended"))?
+            .map_err(|error| match error {
+                holdfast_store::CommitError::Precondition { .. } => ExchangeError::Conflict,
+                other => ExchangeError::store(other),
+            })
+    }
+
+    /// Refuses whoever may not do `task`, with an entry in the ledger.
+    pub(crate) async fn require_task(&self, ask: &Ask, task: Task) -> Result<(), ExchangeError> {
+        self.refuse_suspended(&ask.caller)?;
+        let Err(refusal) = decide_task(&ask.caller.principal, task) else { return Ok(()) };
+        self.append_refusal(ask.caller.actor(), task.as_str(), refusal.reason).await?;
+        Err(ExchangeError::NotPermitted { reason: refusal.reason })
+    }
+
+    pub(crate) async fn append_refusal(
+        &self,
+        actor: Actor,
+        door: &str,
+        reason: &str,
+    ) -> Result<(), ExchangeError> {
+        let event = Event::Refusal {
+            door: door.into(),
+            reason: reason.into(),
+            patient: None,
+            organization: None,
+        };
+        let entry = Entry { at: self.now(), actor, request: None, event };
+        Ok(self.keeper.append(vec![entry]).await.map(drop)?)
+    }
+
+    /// The actor of what nobody signed in for.
+    pub(crate) fn nobody(&self, address: Option<&str>) -> Actor {
+        Actor { address: address.map(str::to_owned), ..actor_named("nobody") }
+    }
+}
+
+/// The exchange itself as an actor: starts, recoveries, the machine's responses.
+pub(crate) fn server_actor() -> Actor {
+    actor_named("system:exchange")
+}
+
+fn actor_named(name: &'static str) -> Actor {
+    let principal =
+        PrincipalId::new(name).unwrap_or_else(|_| unreachable!("{name} is a valid name"));
+    Actor { principal, session: None, organization: None, address: None }
+}
+
+/// P14: what the ledger saw committed must be in the store, with the same chain.
+async fn check_whole(store: &Store, keeper: &KeeperClient) -> Result<(), ExchangeError> {
+    let Some((seen, chain)) = keeper.last_store_commit().await? else { return Ok(()) };
+    let present = store.chain_at(seen).map(|hash| data_encoding::HEXLOWER.encode(&hash));
+    if present.as_deref() == Some(chain.as_str()) {
+        return Ok(());
+    }
+    Err(ExchangeError::LostCommits { store: store.last_commit().0.0, ledger: seen.0 })
+}
