@@ -138,7 +138,7 @@ fn transaction(model: &Model, op: &Op) -> Option<Transaction> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_store_is_its_model(ops in proptest::collection::vec(any_op(), 1..40)) {
