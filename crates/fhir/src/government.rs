@@ -20,6 +20,17 @@ fn type_codes(identifier: &Value) -> impl Iterator<Item = &str> {
 fn is_ssn(identifier: &Value) -> bool {
     identifier["system"].as_str().is_some_and(|system| SSN_SYSTEMS.contains(&system))
         || type_codes(identifier).any(|code| matches!(code, "SS" | "SB"))
+        || (type_codes(identifier).next().is_none()
+            && identifier["value"].as_str().is_some_and(looks_like_ssn))
+}
+
+/// `ddd-dd-dddd`: of an identifier without a type, nothing else has this form.
+fn looks_like_ssn(value: &str) -> bool {
+    value.len() == 11
+        && value.bytes().enumerate().all(|(place, byte)| match place {
+            3 | 6 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 /// Whether an Identifier is a social security number, a licence, a passport or
@@ -119,6 +130,14 @@ mod tests {
         let part = split_government_ids(&mut changed).expect("has government ids");
         join_government_ids(&mut changed, &part);
         assert_eq!(changed, patient());
+    }
+
+    #[test]
+    fn an_ssn_is_known_by_its_form_when_nothing_names_it() {
+        let mut plain = json!({"identifier": [{"value": "987-65-4321"}, {"value": "98765-4321"}]});
+        assert!(split_government_ids(&mut plain).is_some());
+        assert_eq!(plain["identifier"][0]["value"], "***-**-4321");
+        assert_eq!(plain["identifier"][1]["value"], "98765-4321");
     }
 
     #[test]

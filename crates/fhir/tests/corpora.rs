@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_fhir::{Limits, parse_resource, search, validate};
+use holdfast_fhir::{Limits, compartment_patient, parse_resource, search, validate};
 use serde_json::Value;
 
 fn corpus(name: &str) -> Option<PathBuf> {
@@ -82,5 +82,27 @@ fn synthea_bundles_have_no_errors() {
 fn ihe_examples_have_no_errors() {
     for set in ["ihe-basicaudit", "ihe-pdqm", "ihe-pixm", "ihe-mhd"] {
         expect_no_problem(set);
+    }
+}
+
+/// Broken documents and odd ones among them.
+#[test]
+fn no_document_of_the_official_suites_panics() {
+    for set in ["validator-r4", "fhirpath-r4", "patch-r4"] {
+        let Some(folder) = corpus(set) else { return };
+        let mut paths = Vec::new();
+        files(&folder, &mut paths);
+        let (mut read, mut refused) = (0, 0);
+        for path in paths {
+            let Ok(value) = parse_resource(&std::fs::read(&path).unwrap(), Limits::default())
+            else {
+                refused += 1;
+                continue;
+            };
+            read += 1;
+            let _ = (validate(&value), search::index(&value), compartment_patient(&value));
+        }
+        println!("{set}: {read} read, {refused} refused");
+        assert!(read + refused > 0, "{set} has no files");
     }
 }
