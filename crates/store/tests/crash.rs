@@ -348,3 +348,36 @@ fn damage_to_flushed_files_is_never_served() {
     }
     model.assert_versions(&open(dir.path()).snapshot(), &keys);
 }
+
+/// The engine's checksums leave out the number that orders its batches: a flip in
+/// it lets an older value of an overwritten key win.
+#[test]
+fn a_batch_that_the_engine_puts_in_the_wrong_order_is_noticed() {
+    const TRAILER: &[u8] = b"FJL\x03";
+    let dir = tempfile::tempdir().unwrap();
+    let states = fill(dir.path(), 16);
+    let path = journal(dir.path());
+    let bytes = std::fs::read(&path).unwrap();
+    // Behind each trailer: tag 1, number of items 4, batch number 8, little-endian.
+    let ends = bytes.windows(TRAILER.len()).enumerate();
+    let numbers: Vec<_> = ends
+        .filter(|(_, window)| *window == TRAILER)
+        .map(|(at, _)| at + TRAILER.len() + 5)
+        .collect();
+    assert!(numbers.len() >= 16, "the journal has another form");
+    let mut noticed = 0;
+    for at in numbers {
+        if bytes.get(at).is_none_or(|byte| *byte == 0) {
+            continue;
+        }
+        let mut damaged = bytes.clone();
+        damaged[at] = 1;
+        std::fs::write(&path, damaged).unwrap();
+        match Store::open(dir.path()) {
+            Ok(store) => states[16].assert_shown(&store.snapshot(), &universe()),
+            Err(OpenError::Damaged { .. }) => noticed += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(noticed > 0, "an older value would have won at least once");
+}
