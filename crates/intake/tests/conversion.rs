@@ -134,7 +134,7 @@ fn an_admission_is_an_occasion_to_tell_the_providers() {
 const CBC: &str = "ORC|RE|P1^EHR|F1^LAB\rOBR|1|P1^EHR|F1^LAB|58410-2^CBC^LN|||201505260700|||||||||1234567893^Abel^Ann^^^^^^NPI^L^^^NPI||||||201505260900||HM|F\r\
 OBX|1|NM|718-7^Hemoglobin^LN||10.50|g/dL^g/dL^UCUM|12.0-16.0|L|||F\r\
 NTE|1||Checked twice\r\
-OBX|2|NM|6690-2^WBC^LN||<0.5|10^3/uL|4.5-11.0|LL|||C\r\
+OBX|2|NM|6690-2^WBC^LN||<0.5|10^3/uL|4.5 to 11.0|LL|||C\r\
 OBX|3|SN|777-3^Platelets^LN||>^1000|K/uL|||||P\r\
 OBX|4|CWE|664-3^Gram^LN||260385009^Negative^SCT~X^Other^L||||||F\r\
 OBX|5|TX|REP^Comment^L||First & last\rOBX|6|TX|REP^Comment^L||line \\T\\ end\r\
@@ -162,6 +162,7 @@ fn a_panel_becomes_a_report_with_results() {
     assert_eq!(results[1]["status"], "corrected");
     assert_eq!(results[1]["valueQuantity"]["comparator"], "<");
     assert_eq!(results[1]["valueQuantity"]["code"], "10*3/uL");
+    assert_eq!(results[1]["referenceRange"][0]["high"]["value"].to_string(), "11.0");
     assert_eq!(results[2]["status"], "preliminary");
     assert_eq!(results[2]["valueQuantity"]["comparator"], ">");
     assert_eq!(results[3]["valueCodeableConcept"]["coding"][0]["system"], "http://snomed.info/sct");
@@ -194,6 +195,17 @@ fn a_correction_has_the_keys_of_what_it_corrects() {
 }
 
 #[test]
+fn numbers_without_an_authority_are_the_senders_own() {
+    let order = "OBR|1||77|1^X^L|||20150526||||||||||||||||||F\r";
+    let of = |application: &str| {
+        let text = message("ORU^R01", &format!("{PID}{order}")).replace("|EHR|", application);
+        convert_hl7v2(&parse(text.as_bytes()).unwrap(), &settings()).unwrap()
+    };
+    assert_eq!(keys(&of("|LAB|"), "DiagnosticReport"), keys(&of("|LAB|"), "DiagnosticReport"));
+    assert_ne!(keys(&of("|LAB|"), "DiagnosticReport"), keys(&of("|RIS|"), "DiagnosticReport"));
+}
+
+#[test]
 fn a_result_refers_to_the_visit_and_does_not_reopen_it() {
     let text = format!("{PID}PV1|1|I|||||||||||||||||V77^^^LAKESIDE\r{CBC}");
     let converted = converted("ORU^R01", &text);
@@ -212,6 +224,16 @@ fn a_pdf_among_results_is_a_form_of_the_report() {
     assert_eq!(file["contentType"], "application/pdf");
     assert_eq!(file["data"], "JVBERi0=");
     assert!(all(&converted, "Observation").is_empty());
+}
+
+#[test]
+fn a_text_attachment_keeps_delimiters_that_were_not_escaped() {
+    let text = format!("{PID}OBR|1||F9^LAB\rOBX|1|ED|T^Note^L||^TEXT^plain^A^5 ^ 6 & 7||||||F\r");
+    let file =
+        &all(&converted("ORU^R01", &text), "DiagnosticReport")[0]["presentedForm"][0].clone();
+    let data = base64::engine::general_purpose::STANDARD.decode(file["data"].as_str().unwrap());
+    assert_eq!(data.unwrap(), b"5 ^ 6 & 7");
+    assert_eq!(file["contentType"], "text/plain");
 }
 
 fn document(trigger: &str, state: &str, parent: &str) -> Converted {

@@ -77,6 +77,15 @@ impl<'m> Part<'m> {
         self.nth(Some(self.delimiters.component), number)
     }
 
+    /// All from the component with this number on, delimiters included: for data
+    /// at the end of a field whose sender did not escape them.
+    pub fn from_component(&self, number: usize) -> Part<'m> {
+        let component = self.delimiters.component;
+        let raw =
+            self.raw.splitn(number.max(1), |byte| *byte == component).nth(number.saturating_sub(1));
+        self.with(raw.unwrap_or_default())
+    }
+
     /// The subcomponent of a component with this number, from 1.
     pub fn subcomponent(&self, number: usize) -> Part<'m> {
         self.nth(self.delimiters.subcomponent, number)

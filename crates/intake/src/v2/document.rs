@@ -10,7 +10,7 @@ use super::json::{Object, Put, coding, resource, some};
 use super::patient::key_of;
 use super::value::attachment;
 use crate::converted::{DocumentChange, DocumentChangeKind, Issue};
-use crate::hl7v2::Segment;
+use crate::hl7v2::{Part, Segment};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 
@@ -19,13 +19,7 @@ impl Conversion<'_> {
         let message = self.message;
         let Some(txa) = message.segment("TXA") else { return };
         let mut document = resource("DocumentReference");
-        let number = self.reader.entity(txa.first(12), None).map(|mut number| {
-            if let Some(object) = number.as_object_mut() {
-                let system = self.reader.settings.system_of("documents");
-                object.entry("system").or_insert_with(|| json!(system));
-            }
-            number
-        });
+        let number = self.document_number(txa.first(12));
         let key = self.document_key(number.as_ref(), &txa);
         document.put("masterIdentifier", number.clone());
         document.push("identifier", number);
@@ -57,17 +51,15 @@ impl Conversion<'_> {
         self.practitioners(txa.field(23), true);
         self.document_relation(&txa, &key, &mut document);
         document.put_text("description", txa.first(25).value());
-        if let Some(code) = txa.first(18).at(1) {
-            if let Some(found) = mapped("document-confidentiality", &code) {
-                let label = json!({"coding": [coding(found.system, found.code, found.display)]});
-                document.push("securityLabel", label);
-                // Sealing goes by `meta.security`.
-                if matches!(found.code, "R" | "V") {
-                    let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
-                    let display = if found.code == "R" { "restricted" } else { "very restricted" };
-                    document
-                        .put("meta", json!({"security": [coding(system, found.code, display)]}));
-                }
+        let label = txa.first(18).at(1);
+        if let Some(found) = label.and_then(|code| mapped("document-confidentiality", &code)) {
+            let label = json!({"coding": [coding(found.system, found.code, found.display)]});
+            document.push("securityLabel", label);
+            // Sealing goes by `meta.security`.
+            if matches!(found.code, "R" | "V") {
+                let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+                let display = if found.code == "R" { "restricted" } else { "very restricted" };
+                document.put("meta", json!({"security": [coding(system, found.code, display)]}));
             }
         }
         self.document_content(groups, &txa, &mut document);
@@ -76,6 +68,15 @@ impl Conversion<'_> {
         context.put("period", self.reader.period_of(self.reader.date_time(txa.first(4)), None));
         document.put("context", some(context));
         self.add(document, Some(key));
+    }
+
+    /// EI of a document. One that names no authority is the sending application's.
+    fn document_number(&self, part: Part<'_>) -> Option<Value> {
+        let mut number = self.reader.entity(part, None)?;
+        let application = self.converted.sender.application.clone().unwrap_or_default();
+        let system = self.reader.settings.system_of(&format!("documents {application}"));
+        number.as_object_mut()?.entry("system").or_insert_with(|| json!(system));
+        Some(number)
     }
 
     fn document_key(&mut self, number: Option<&Value>, txa: &Segment<'_>) -> String {
@@ -117,13 +118,7 @@ impl Conversion<'_> {
         if self.event.message_type != "MDM" {
             return;
         }
-        let parent = self.reader.entity(txa.first(13), None).map(|mut parent| {
-            if let Some(object) = parent.as_object_mut() {
-                let system = self.reader.settings.system_of("documents");
-                object.entry("system").or_insert_with(|| json!(system));
-            }
-            parent
-        });
+        let parent = self.document_number(txa.first(13));
         let (kind, code) = match self.event.trigger.as_str() {
             "T03" | "T04" => (DocumentChangeKind::Status, None),
             "T05" | "T06" => (DocumentChangeKind::Appends, Some("appends")),

@@ -111,10 +111,18 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    /// `system|value` of the first EI that has a value.
+    /// `system|value` of the first EI that has a value. A number that names no
+    /// authority is the sending application's: another one of the same
+    /// organization may well count from 1 too.
     fn number(&self, parts: &[Part<'_>]) -> Option<String> {
         let found = parts.iter().find_map(|part| self.reader.entity(*part, None))?;
-        Some(key_of(&found))
+        if found.get("system").is_some() {
+            return Some(key_of(&found));
+        }
+        let sender = &self.converted.sender;
+        let names =
+            [&sender.application, &sender.facility].map(|name| name.clone().unwrap_or_default());
+        Some(format!("{}/{}{}", names[0], names[1], key_of(&found)))
     }
 
     /// The filler's number and what was asked for; the placer's where the filler

@@ -133,10 +133,10 @@ impl Conversion<'_> {
         // PID-12 counts only where the one address names no county of its own.
         if let Some(county) = pid.first(12).at(1) {
             let addresses = patient.get_mut("address").and_then(Value::as_array_mut);
-            if let Some([Value::Object(address)]) = addresses.map(Vec::as_mut_slice) {
-                if !address.contains_key("district") {
-                    address.put("district", json!(county));
-                }
+            if let Some([Value::Object(address)]) = addresses.map(Vec::as_mut_slice)
+                && !address.contains_key("district")
+            {
+                address.put("district", json!(county));
             }
         }
     }

@@ -190,8 +190,9 @@ pub(super) fn reference_range(reader: &Reader<'_>, text: &str, unit: Part<'_>) -
         None => {
             // The hyphen between the numbers, not a sign before the first.
             let hyphen = rest.char_indices().skip(1).find(|(_, c)| matches!(c, '-' | '\u{2013}'));
-            let parts = hyphen.and_then(|(place, c)| {
-                Some((rest.get(..place)?.trim(), rest.get(place + c.len_utf8()..)?.trim()))
+            let parts = rest.split_once(" to ").or_else(|| {
+                let (place, c) = hyphen?;
+                Some((rest.get(..place)?, rest.get(place + c.len_utf8()..)?))
             });
             if let Some((low, high)) = parts {
                 let high = high.split_whitespace().next().unwrap_or_default();
@@ -217,8 +218,7 @@ pub(super) fn attachment(part: &Part<'_>, kind: &str, title: Option<String>) -> 
         file.put("url", json!(part.at(1)?.replace(char::is_whitespace, "%20")));
     } else {
         let encoding = part.at(4).unwrap_or_default().to_ascii_lowercase();
-        // The data may hold delimiters that were not escaped: all that follows.
-        let data = part.component(5);
+        let data = part.from_component(5);
         let bytes = match encoding.as_str() {
             "base64" => decode_base64(data.text().as_ref())?,
             "hex" => decode_hex(data.text().as_ref())?,
