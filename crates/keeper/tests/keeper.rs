@@ -26,8 +26,10 @@ const START: Timestamp = Timestamp::from_millis(1_780_000_000_000);
 struct Keeper {
     folder: TempDir,
     clock: Arc<ManualClock>,
-    running: Option<(oneshot::Sender<()>, JoinHandle<Result<(), StartError>>)>,
+    running: Option<Running>,
 }
+
+type Running = (oneshot::Sender<()>, JoinHandle<Result<(), StartError>>);
 
 impl Keeper {
     async fn start() -> Self {
@@ -62,7 +64,7 @@ impl Keeper {
             socket: self.socket(),
             origin: "test.example/ledger".to_owned(),
         };
-        let ready = move || drop(ready.send(()));
+        let ready = move || ready.send(()).unwrap();
         let running = tokio::spawn(run(config, passphrase, clock, shutdown, ready));
         if is_ready.await.is_err() {
             panic!("the keeper did not start: {:?}", running.await);
@@ -453,12 +455,12 @@ async fn a_checkpoint_follows_within_a_second_and_at_the_end() {
     let mut keeper = Keeper::start().await;
     let client = keeper.client();
     let patients = with_patients(&client, 1).await;
-    let status = client.status().await.unwrap();
     within(Duration::from_secs(20), || async {
         let status = client.status().await.unwrap();
         size_of(&status.checkpoint) == status.ledger_size
     })
     .await;
+    let status = client.status().await.unwrap();
     assert!(status.log_vkey.starts_with("test.example/ledger+"));
     for _ in 0..5 {
         client.release(&reading("dr.okafor", &patients)).await.unwrap();

@@ -401,3 +401,101 @@ pub(super) fn key_releases(
     };
     patients.iter().map(event).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_base::ManualClock;
+    use holdfast_ledger::{CheckpointSigner, LedgerKeys};
+
+    use super::super::Bodies;
+    use super::super::release::LookedUp;
+    use super::*;
+
+    fn actor(name: &str) -> Actor {
+        let principal = PrincipalId::new(name).expect("a valid name");
+        Actor { principal, session: None, organization: None, address: None }
+    }
+
+    /// Everything waits before the scribe starts, so it is one group: the order
+    /// inside a group counts as much as that of groups.
+    #[test]
+    fn decisions_within_one_group_are_in_the_order_of_the_requests() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let root = Secret::random();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        let signer = CheckpointSigner::from_seed("test.example/l", root.bytes()).expect("a name");
+        let keys = LedgerKeys { sealer: Box::new(Bodies(root.clone())), signer };
+        let dir = folder.path().join("ledger");
+        let ledger = Ledger::open(&dir, "test.example/l", keys, Arc::clone(&clock));
+        let ledger = Arc::new(ledger.expect("opens"));
+        let table = KeyTable::open(&folder.path().join("keys"), &root).expect("opens");
+        let table = Arc::new(table);
+        let id = OrganizationId::new("lakeside").expect("a valid name");
+        let (organization, _) = table.create_organization(&id).expect("creates");
+        let (old, new) = (PatientId::random(), PatientId::random());
+        table.create(&[(Arc::clone(&organization), old, Secret::random())]).expect("creates");
+
+        let release = |who: &str, patient: PatientId, create_missing: bool| {
+            Task::Release(Release {
+                actor: actor(who),
+                role: "clinician".to_owned(),
+                request: RequestId::random(),
+                organization: Arc::clone(&organization),
+                patients: vec![patient],
+                classes: ClassSet::ALL,
+                purpose: Purpose::Treatment,
+                reason: "test".to_owned(),
+                create_missing,
+                looked_up: LookedUp::read(&table, &organization, &[patient]),
+            })
+        };
+        let forget = Task::Forget {
+            actor: actor("officer"),
+            organization: Arc::clone(&organization),
+            patient: old,
+            reason: "test".to_owned(),
+        };
+        let principal = actor("a").principal;
+        let suspend =
+            Task::Suspend { actor: actor("officer"), principal, reason: "test".to_owned() };
+        let (jobs, queue) = mpsc::channel(16);
+        let tasks = [
+            release("a", old, false),
+            release("a", new, true),
+            release("b", new, true),
+            suspend,
+            release("a", old, false),
+            forget,
+            release("b", old, true),
+        ];
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            let (reply, outcome) = oneshot::channel();
+            assert!(jobs.try_send(Job { task, reply }).is_ok(), "there is room");
+            outcomes.push(outcome);
+        }
+        drop(jobs);
+        let (standing, usages) = (Standing::default(), Usages::default());
+        Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages).run(queue);
+
+        let answers: Vec<Result<Outcome, Refused>> =
+            outcomes.iter_mut().map(|o| o.try_recv().expect("answered")).collect();
+        let key = |place: usize| match &answers[place] {
+            Ok(Outcome::Keys(keys)) => *keys[0].bytes(),
+            _ => panic!("request {place} got no key"),
+        };
+        assert_ne!(key(0), key(1));
+        assert_eq!(key(1), key(2), "both requests for a new patient get the one key");
+        assert!(matches!(answers[4], Err(Refused::Suspended { .. })));
+        assert!(matches!(answers[6], Err(Refused::ForgottenPatient)));
+        let kinds: Vec<&str> = (1..ledger.len())
+            .map(|index| ledger.get(holdfast_base::LedgerIndex(index)).expect("reads"))
+            .map(|placed| placed.entry.event.kind())
+            .collect();
+        let release = "key-release";
+        let expected =
+            [release, release, release, "containment", "refusal", "forgotten", "refusal"];
+        assert_eq!(kinds, expected);
+        assert_eq!(table.patients_count(), 1, "the new one; the old one is forgotten");
+    }
+}
