@@ -63,10 +63,11 @@ fn blocks(matter: &Matter<'_>, id: &OrganizationId, client: &Client<'_>) -> Vec<
         heading("Your duties, and when they fall due"),
         Block::Paragraph(
             "Computed from the facts above, for your counsel to confirm; this is not legal advice. \
-             An asterisk marks what needs counsel's review; deadlines.txt says why."
+             An asterisk marks what needs counsel's review; the points that are open stand below."
                 .to_owned(),
         ),
         Block::Table(duties(matter, id)),
+        Block::Bullets(review(matter, id)),
         heading("What is enclosed"),
         Block::Paragraph(format!(
             "The file persons.csv names each individual, with the classes of information involved \
@@ -214,15 +215,33 @@ fn duties(matter: &Matter<'_>, id: &OrganizationId) -> Table {
         head: ["Last day", "Law", "Who is to be told", "Persons", "Rule"]
             .map(str::to_owned)
             .to_vec(),
-        rows: matter
-            .duties
-            .iter()
-            .filter(|duty| duty.organization == *id && duty.who != crate::Who::Client)
-            .map(row)
-            .collect(),
+        rows: own_duties(matter, id).map(row).collect(),
         widths: vec![0.172, 0.13, 0.361, 0.105, 0.232],
         numeric: vec![false, false, false, true, false],
     }
+}
+
+/// What is open about the duties of this client, each point once.
+fn review(matter: &Matter<'_>, id: &OrganizationId) -> Vec<(String, String)> {
+    let mut points = Vec::new();
+    for duty in own_duties(matter, id) {
+        for point in &duty.review {
+            let point = (format!("{}:", duty.jurisdiction), format!("{point}."));
+            if !points.contains(&point) {
+                points.push(point);
+            }
+        }
+    }
+    points
+}
+
+/// The duties of the client itself; the exchange's duty is this notice.
+fn own_duties<'a>(matter: &'a Matter<'_>, id: &OrganizationId) -> impl Iterator<Item = &'a Duty> {
+    let id = id.clone();
+    matter
+        .duties
+        .iter()
+        .filter(move |duty| duty.organization == id && duty.who != crate::Who::Client)
 }
 
 fn reach(matter: &Matter<'_>) -> String {

@@ -256,6 +256,9 @@ fn a_client_learns_of_its_own_patients_only() {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.contains("Government numbers (Social Security and others) 1 0"), "{text}");
+    assert!(text.contains("CA-CDPH: the statute binds licensees"), "{text}");
+    assert_eq!(text.matches("IN: compliance").count(), 1, "each open point once");
+    assert!(!text.contains("OH:"), "another client's question: {text}");
     assert!(!text.contains("Lakeside Family"), "{text}");
     assert!(!text.contains("9 charts"), "{text}");
     let csv = lists::persons_csv(client);

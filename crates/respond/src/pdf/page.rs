@@ -287,6 +287,11 @@ impl<'a> Layout<'a> {
 
     fn bullets(&mut self, bullets: &[(String, String)]) {
         const INDENT: f32 = 17.0;
+        if bullets.is_empty() {
+            return;
+        }
+        let under_table = self.flow.last().is_some_and(|piece| !piece.rules.is_empty());
+        let above = if under_table { 9.0 } else { 4.0 };
         let mut items = Vec::new();
         for (place, (lead, text)) in bullets.iter().enumerate() {
             let (label, body) = (self.leaf(), self.leaf());
@@ -300,7 +305,7 @@ impl<'a> Layout<'a> {
             let runs = [run(Cut::Semibold, lead), run(Cut::Regular, text)];
             let lines = self.lines(&runs, BODY, MEASURE - INDENT);
             let first = self.flow.len();
-            self.text(lines, LEFT + INDENT, body, if place == 0 { 4.0 } else { 3.2 });
+            self.text(lines, LEFT + INDENT, body, if place == 0 { above } else { 3.2 });
             if let Some(piece) = self.flow.get_mut(first) {
                 let dot = Text {
                     x: LEFT + 5.0,
