@@ -35,7 +35,10 @@ pub fn blocking_keys(features: &Features) -> Vec<Token> {
     // Theirs alone.
     if let Some(ssn) = &features.ssn {
         keys.extend(ssn.full.as_ref().map(|full| join(1, &[full])));
-        keys.extend(given.iter().map(|g| join(2, &[&ssn.last_four, &g.sound])));
+        for name in given.iter().chain(&family) {
+            keys.push(join(2, &[&ssn.last_four, &name.sound]));
+            keys.extend(name.roots.iter().map(|root| join(17, &[&ssn.last_four, root])));
+        }
         keys.extend(birth.map(|b| join(3, &[&ssn.last_four, &b.year])));
     }
     keys.extend(features.identifiers.iter().map(|id| join(4, &[&id.value])));

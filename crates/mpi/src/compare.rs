@@ -70,6 +70,11 @@ fn is_identified(pattern: &Pattern) -> bool {
     is(pattern, SSN, &[0]) || is(pattern, IDENTIFIER, &[0])
 }
 
+/// The last four digits agree, and enough else that it is no coincidence.
+fn is_last_four_same(pattern: &Pattern) -> bool {
+    is(pattern, SSN, &[2]) && (is_birth_same(pattern) || is_given_same(pattern))
+}
+
 /// What sets two persons apart whatever else agrees: the members of a
 /// household, twins, father and son.
 const CONTRADICTIONS: &[Guard] = &[
@@ -91,18 +96,17 @@ const CONTRADICTIONS: &[Guard] = &[
 /// What is not enough for a link without a person's review.
 const DOUBTS: &[Guard] = &[
     ("nothing that is theirs alone agrees", |p, _, _| {
-        !is_birth_same(p) && !is_identified(p) && !is(p, SSN, &[2]) && !is(p, EMAIL, &[0])
+        !is_birth_same(p) && !is_identified(p) && !is_last_four_same(p) && !is(p, EMAIL, &[0])
     }),
     ("given name unknown", |p, _, _| p[GIVEN].is_none() && !(is_identified(p) && is_birth_same(p))),
-    // Twins are often given names that look alike.
+    // Twins are often given names that look alike, and share a parent's e-mail.
     ("given names are only similar", |p, _, _| {
-        let theirs =
-            is_identified(p) || is(p, SSN, &[2]) || is(p, EMAIL, &[0]) || is(p, MIDDLE, &[0, 1]);
+        let theirs = is_identified(p) || is_last_four_same(p) || is(p, MIDDLE, &[0, 1]);
         is(p, GIVEN, &[3, 4, 5]) && !theirs
     }),
     // In a million people, dozens have such a name and two of them a birthday.
     ("common names and a birth date alone", |p, _, _| {
-        let theirs = is_identified(p) || is(p, SSN, &[2]) || is(p, EMAIL, &[0]);
+        let theirs = is_identified(p) || is_last_four_same(p) || is(p, EMAIL, &[0]);
         let more = theirs || is(p, MIDDLE, &[0, 1]);
         is(p, GIVEN, &[1, 2]) && is(p, HOUSEHOLD, &[6, 7]) && !more
     }),

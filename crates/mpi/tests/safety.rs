@@ -39,6 +39,9 @@ fn twins_are_never_linked() {
         with(patient(&["Kayden"], "Okafor", "1990-04-02"), "identifier", ssn("900121112")),
     );
     check(&jayden, &kayden, Band::Review, "twins with consecutive numbers");
+    let email = json!([{ "system": "email", "value": "grace.okafor@example.com" }]);
+    let shared = |given| with(patient(&[given], "Okafor", "1990-04-02"), "telecom", email.clone());
+    check(&shared("Jayden"), &shared("Kayden"), Band::Review, "twins with a parent's e-mail");
     for twin in &others {
         assert_ne!(decide(&ann, twin).band, Band::Link, "{:?}", decide(&ann, twin));
     }
