@@ -1,0 +1,3 @@
+//! The FHIR API.
+
+pub(crate) mod answer;
