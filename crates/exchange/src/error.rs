@@ -105,10 +105,12 @@ impl ExchangeError {
 impl From<KeeperError> for ExchangeError {
     fn from(error: KeeperError) -> Self {
         match error {
-            KeeperError::Unreachable | KeeperError::TimedOut => Self::KeeperAway,
+            KeeperError::Unreachable
+            | KeeperError::TimedOut
+            | KeeperError::LedgerRefused { .. } => Self::KeeperAway,
             KeeperError::OverBudget { window, limit, .. } => Self::OverBudget { window, limit },
             KeeperError::Suspended { .. } => Self::Suspended,
-            KeeperError::UnknownPatient => Self::NotFound,
+            KeeperError::UnknownPatient | KeeperError::ForgottenPatient => Self::NotFound,
             other => Self::Keeper(other),
         }
     }

@@ -83,6 +83,14 @@ impl Exchange {
         let (features_key, tokens) = keys.mpi;
         let directory = Directory::load(&store, &features_key)?;
         let office = Office::load(&store, &keys.system)?;
+        {
+            // Whoever serves all patients is not held to a relationship with each.
+            let mut watch = office.watch.lock();
+            watch.set_role(server_actor().principal, "system");
+            for account in &accounts {
+                watch.set_role(account.id.clone(), account.role.as_str());
+            }
+        }
 
         let exchange = Arc::new(Self {
             store,

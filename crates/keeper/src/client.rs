@@ -333,10 +333,18 @@ impl KeeperClient {
 
     /// An evidence bundle of the entries that match: verifies offline.
     ///
+    /// `seen` names sizes of the ledger that its verifiers saw before: the bundle
+    /// proves that it is consistent with each.
+    ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn export_bundle(&self, filter: &Filter) -> Result<Vec<u8>, KeeperError> {
-        let mut answers = self.begin(Request::ExportBundle { filter: filter.clone() }).await?;
+    pub async fn export_bundle(
+        &self,
+        filter: &Filter,
+        seen: &[u64],
+    ) -> Result<Vec<u8>, KeeperError> {
+        let request = Request::ExportBundle { filter: filter.clone(), seen: seen.to_vec() };
+        let mut answers = self.begin(request).await?;
         let mut bundle = Vec::new();
         loop {
             match answers.next(TIMEOUT_LONG).await? {

@@ -98,7 +98,7 @@ pub(crate) enum Request {
     Suspend { actor: WireActor, principal: PrincipalId, reason: String },
     Lift { actor: WireActor, principal: PrincipalId, reason: String },
     Status,
-    ExportBundle { filter: Filter },
+    ExportBundle { filter: Filter, seen: Vec<u64> },
     LastStoreCommit,
 }
 

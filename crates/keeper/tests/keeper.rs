@@ -502,7 +502,7 @@ async fn many_at_once_are_all_answered_and_all_in_the_ledger() {
     let filter = Filter { kinds: vec!["key-release".to_owned()], ..Filter::default() };
     assert_eq!(client.query(&filter, None, 1_000).await.unwrap().len(), 400);
     assert_eq!(client.query(&filter, None, 7).await.unwrap().len(), 7);
-    let bundle = client.export_bundle(&filter).await.unwrap();
+    let bundle = client.export_bundle(&filter, &[]).await.unwrap();
     assert!(bundle.len() > 400 * 100);
     keeper.stop().await;
 }

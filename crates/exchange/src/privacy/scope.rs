@@ -69,13 +69,19 @@ impl Exchange {
         self.all_entries(filter).await
     }
 
-    /// An evidence bundle that verifies offline.
+    /// An evidence bundle that verifies offline, also by those who saw the ledger at
+    /// one of the sizes in `seen` before.
     ///
     /// # Errors
     /// [`ExchangeError::NotPermitted`], [`ExchangeError::KeeperAway`].
-    pub async fn evidence(&self, ask: &Ask, filter: &Filter) -> Result<Vec<u8>, ExchangeError> {
+    pub async fn evidence(
+        &self,
+        ask: &Ask,
+        filter: &Filter,
+        seen: &[u64],
+    ) -> Result<Vec<u8>, ExchangeError> {
         self.require_task(ask, Task::Ledger).await?;
-        Ok(self.keeper().export_bundle(filter).await?)
+        Ok(self.keeper().export_bundle(filter, seen).await?)
     }
 
     /// Where the ledger stands; open to everybody who is signed in, because a

@@ -237,7 +237,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
         },
         Request::Status => Answer::Status(shared.status().await?),
         Request::Query { filter, after, limit } => shared.query(filter, after, limit).await?,
-        Request::ExportBundle { filter } => return shared.export(filter, reply).await,
+        Request::ExportBundle { filter, seen } => return shared.export(filter, seen, reply).await,
     };
     reply.send(&answered, 4 << 10).await;
     Ok(())
@@ -354,12 +354,12 @@ impl Shared {
     }
 
     /// Sends a bundle in parts.
-    async fn export(&self, filter: Filter, reply: &Reply) -> Result<(), Refused> {
+    async fn export(&self, filter: Filter, seen: Vec<u64>, reply: &Reply) -> Result<(), Refused> {
         let ledger = Arc::clone(&self.ledger);
         let (parts, mut queue) = mpsc::channel(2);
         let writing = tokio::task::spawn_blocking(move || {
             let mut out = Parts { part: Vec::with_capacity(PART_BYTES), parts };
-            ledger.export_bundle(&filter, &mut out).map_err(fault)?;
+            ledger.export_bundle_since(&filter, &seen, &mut out).map_err(fault)?;
             Ok::<_, Refused>(out.part)
         });
         while let Some(bytes) = queue.recv().await {

@@ -1,0 +1,148 @@
+//! The way in and the way out, over a real keeper, store and ledger.
+#![allow(clippy::unwrap_used)]
+
+use holdfast_exchange::{Ask, Filter, Format, Handling, Outcome};
+use holdfast_sample::Options;
+use holdfast_testkit::{TestExchange, organization};
+
+fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
+    query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn few() -> Options {
+    Options { patients: 12, seed: 7, ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_stream_becomes_records_that_can_be_read() {
+    let kit = TestExchange::start().await;
+    let sent = kit.send_stream(&few()).await;
+    let mut refused = Vec::new();
+    for (item, admission) in &sent {
+        if admission.outcome != Outcome::Accepted {
+            refused.push((item.kind, admission.outcome.clone(), admission.issues.clone()));
+        }
+    }
+    assert!(refused.is_empty(), "{} of {}: {:?}", refused.len(), sent.len(), refused.first());
+
+    let doctor = kit.sign_in("clinician").await;
+    let home = doctor.organization().clone();
+    let ask = Ask::new(doctor);
+    let page = kit
+        .exchange()
+        .search(&ask, &home, "Patient", &pairs(&[("_count", "5")]), Handling::Strict)
+        .await
+        .unwrap();
+    assert!(page.total > 0);
+    let patient = page.matches.first().unwrap();
+    let chart = kit.exchange().chart(&ask, &home, &patient.id).await.unwrap();
+    assert!(!chart.own.resources.is_empty());
+    let again = kit.exchange().read(&ask, &home, "Patient", &patient.id, None).await.unwrap();
+    assert_eq!(again.resource["id"], patient.id.as_str());
+    let by_patient = pairs(&[("patient", &patient.id)]);
+    let encounters = kit
+        .exchange()
+        .search(&ask, &home, "Encounter", &by_patient, Handling::Strict)
+        .await
+        .unwrap();
+    assert_eq!(encounters.total, chart.own.counts().get("Encounter").copied().unwrap_or(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_the_same_message_twice_changes_nothing() {
+    let kit = TestExchange::start().await;
+    let item = holdfast_sample::generate(&few())
+        .find(|item| item.kind.starts_with("ADT") && item.organization == "lakeside-family")
+        .unwrap();
+    let first = kit.send(item.interface.as_str(), Format::Hl7v2, &item.bytes).await;
+    assert_eq!(first.outcome, Outcome::Accepted, "{:?}", first.issues);
+    let counts = kit.exchange().counts().unwrap();
+    let second = kit.send(item.interface.as_str(), Format::Hl7v2, &item.bytes).await;
+    assert_eq!(second.outcome, Outcome::Duplicate);
+    assert_eq!(second.message, first.message);
+    assert_eq!(kit.exchange().counts().unwrap(), counts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_a_broken_message_is_kept_and_refused_with_its_place() {
+    let kit = TestExchange::start().await;
+    let broken = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|X1|P|2.5.1\rPV1|1|I\r";
+    let admission = kit.send("hl7v2@lakeside-family", Format::Hl7v2, broken).await;
+    assert!(matches!(admission.outcome, Outcome::Refused(_)), "{:?}", admission.outcome);
+    assert!(admission.issues.iter().any(|issue| issue.place.starts_with("PID")), "{:?}", admission.issues);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p03_every_read_is_in_the_ledger_before_it_is_an_answer() {
+    let kit = TestExchange::start().await;
+    kit.send_stream(&Options { patients: 3, ..few() }).await;
+    let doctor = kit.sign_in("clinician").await;
+    let home = doctor.organization().clone();
+    let ask = Ask::new(doctor);
+    let page = kit
+        .exchange()
+        .search(&ask, &home, "Patient", &pairs(&[("_count", "3")]), Handling::Strict)
+        .await
+        .unwrap();
+    let office = Ask::new(kit.sign_in("security-officer").await);
+    let filter = Filter { principal: Some(ask.caller.id().clone()), ..Filter::default() };
+    let entries = kit.exchange().ledger_entries(&office, &filter).await.unwrap();
+    let kinds = |kind: &str| entries.iter().filter(|p| p.entry.event.kind() == kind).count();
+    assert_eq!(kinds("key-release"), page.matches.len());
+    assert_eq!(kinds("access"), page.matches.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_intake_goes_on_while_the_keeper_is_away_and_catches_up() {
+    let mut kit = TestExchange::start().await;
+    let items: Vec<_> = holdfast_sample::generate(&few())
+        .filter(|item| item.interface.as_str() == "hl7v2@lakeside-family")
+        .take(6)
+        .collect();
+    let doctor = Ask::new(kit.sign_in("clinician").await);
+    kit.stop_keeper().await;
+    for item in &items {
+        let admission = kit.send(item.interface.as_str(), Format::Hl7v2, &item.bytes).await;
+        assert_eq!(admission.outcome, Outcome::Queued);
+    }
+    let home = doctor.caller.organization().clone();
+    let read = kit.exchange().search(&doctor, &home, "Patient", &pairs(&[]), Handling::Strict).await;
+    assert!(read.is_ok_and(|page| page.matches.is_empty()), "nothing was applied yet");
+    assert_eq!(kit.exchange().counts().unwrap().pending, items.len());
+    kit.start_keeper().await;
+    assert_eq!(kit.exchange().catch_up().await.unwrap(), items.len());
+    let counts = kit.exchange().counts().unwrap();
+    assert_eq!(counts.pending, 0);
+    assert!(counts.patients > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_another_organization_s_record_answers_like_one_that_is_not_there() {
+    let kit = TestExchange::start().await;
+    kit.send_stream(&few()).await;
+    let lab_chief = kit.sign_in("laboratory-staff").await;
+    let ask = Ask::new(lab_chief);
+    let practice = organization("lakeside-family");
+    let doctor = Ask::new(kit.sign_in("clinician").await);
+    let page = kit
+        .exchange()
+        .search(&doctor, doctor.caller.organization(), "Patient", &pairs(&[]), Handling::Strict)
+        .await
+        .unwrap();
+    let there = &page.matches.first().unwrap().id;
+    let seen = kit.exchange().read(&ask, &practice, "Patient", there, None).await.err().unwrap();
+    let nowhere = kit.exchange().read(&ask, &practice, "Patient", "nobody", None).await.err().unwrap();
+    assert_eq!(seen.to_string(), nowhere.to_string());
+    let stranger = organization("no-such-place");
+    let unknown = kit.exchange().read(&ask, &stranger, "Patient", there, None).await.err().unwrap();
+    assert_eq!(seen.to_string(), unknown.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_there_after_the_exchange_is_opened_again() {
+    let mut kit = TestExchange::start().await;
+    kit.send_stream(&Options { patients: 4, ..few() }).await;
+    let before = kit.exchange().counts().unwrap();
+    kit.reopen().await;
+    assert_eq!(kit.exchange().counts().unwrap(), before);
+}

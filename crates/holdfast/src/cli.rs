@@ -1,0 +1,265 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An open health information exchange whose data at rest is noise, whose keys
+/// never leave without a ledger entry, and whose breach is a query.
+#[derive(Parser)]
+#[command(name = "holdfast", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a sample community, send it through the real doors and keep serving.
+    Demo(DemoArguments),
+    /// Make a new, empty data folder.
+    Init(DirArguments),
+    /// Serve the exchange in a data folder.
+    Serve(DirArguments),
+    /// Run the keeper of a data folder by itself.
+    Keeper {
+        /// The data folder.
+        #[command(flatten)]
+        dir: DirArguments,
+        /// Read the passphrase from standard input and end when it closes.
+        #[arg(long)]
+        passphrase_stdin: bool,
+    },
+    /// Write a believable, synthetic community's messages as files.
+    Sample {
+        /// Persons.
+        #[arg(long, default_value_t = 300)]
+        patients: u32,
+        /// The same seed gives the same bytes.
+        #[arg(long, default_value_t = 2015)]
+        seed: u64,
+        /// Folder to write to; must not exist or be empty.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Send HL7 v2, C-CDA or FHIR files to a running exchange, and say what became of each.
+    Load {
+        /// Who sends.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// The organization that sends; default: where the sender works.
+        #[arg(long)]
+        organization: Option<String>,
+        /// Files, or folders of them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Sign in and print a bearer token.
+    Token(SignInArguments),
+    /// Replay a known attack against a running exchange and print what it saw.
+    Drill {
+        /// Which attack.
+        #[arg(value_enum)]
+        attack: Attack,
+        /// The data folder of the running exchange.
+        #[command(flatten)]
+        dir: DirArguments,
+        /// Credentials file that the demo wrote: the clinician whose token is stolen and
+        /// the security officer who watches are taken from it.
+        #[arg(long)]
+        credentials: PathBuf,
+        /// Sign-in name of the clinician whose token is stolen; default: the first one.
+        #[arg(long)]
+        victim: Option<String>,
+    },
+    /// Print whom somebody touched: persons, element classes, organizations, states.
+    Scope {
+        /// Who asks: a privacy or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// What to look for.
+        #[command(flatten)]
+        query: ScopeArguments,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = ScopeFormat::Text)]
+        format: ScopeFormat,
+    },
+    /// List incidents, or show one.
+    Incident {
+        /// Who asks: a privacy or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Number of the incident.
+        number: Option<u64>,
+    },
+    /// Answer an incident.
+    Respond {
+        /// What to do.
+        #[command(subcommand)]
+        step: RespondStep,
+    },
+    /// Check the ledger, export evidence, write a policy.
+    Ledger {
+        /// What to do.
+        #[command(subcommand)]
+        task: LedgerTask,
+    },
+    /// List every setting, with its default and environment variable.
+    Config,
+}
+
+/// Where the data folder is.
+#[derive(Args, Clone)]
+pub struct DirArguments {
+    /// The data folder.
+    #[arg(long, env = "HOLDFAST_DIR", default_value = "holdfast-data")]
+    pub dir: PathBuf,
+}
+
+/// What the demo needs to know.
+#[derive(Args)]
+pub struct DemoArguments {
+    /// Data folder to make.
+    #[arg(long, env = "HOLDFAST_DIR", default_value = "holdfast-demo")]
+    pub dir: PathBuf,
+    /// Replace a demo folder that exists, and ask nothing.
+    #[arg(long)]
+    pub yes: bool,
+    /// Persons in the community.
+    #[arg(long, default_value_t = 300)]
+    pub patients: u32,
+    /// The same seed gives the same community.
+    #[arg(long, default_value_t = 2015)]
+    pub seed: u64,
+    /// Also write everybody's sign-in data to this file (never into the data folder).
+    #[arg(long)]
+    pub credentials: Option<PathBuf>,
+    /// Also write the root key's passphrase to this file (never into the data folder).
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Also write every system's client certificate and key to this folder, to try an
+    /// interface engine of your own (never into the data folder).
+    #[arg(long)]
+    pub certificates: Option<PathBuf>,
+    /// Address of the console and the FHIR API.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    pub https: std::net::SocketAddr,
+    /// Address for HL7 v2 over MLLP.
+    #[arg(long, default_value = "127.0.0.1:2575")]
+    pub mllp: std::net::SocketAddr,
+    /// Stop when everything is loaded instead of serving on.
+    #[arg(long)]
+    pub exit: bool,
+}
+
+/// How somebody signs in to a running exchange.
+#[derive(Args, Clone)]
+pub struct SignInArguments {
+    /// The data folder of the running exchange.
+    #[command(flatten)]
+    pub dir: DirArguments,
+    /// Sign-in name; asks for password and code, unless there is a credentials file.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Credentials file that the demo wrote.
+    #[arg(long)]
+    pub credentials: Option<PathBuf>,
+}
+
+/// What a scope looks for; everything that is given must hold.
+#[derive(Args)]
+pub struct ScopeArguments {
+    /// Acts of this principal.
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// Acts in this session.
+    #[arg(long)]
+    pub session: Option<String>,
+    /// Acts under this bearer token, live or of the last sessions.
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Acts from this network address.
+    #[arg(long)]
+    pub address: Option<String>,
+    /// Records that this organization keeps.
+    #[arg(long)]
+    pub organization: Option<String>,
+    /// Not before (RFC 3339).
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Before (RFC 3339).
+    #[arg(long)]
+    pub to: Option<String>,
+}
+
+/// How a scope is printed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeFormat {
+    /// A table for people.
+    Text,
+    /// One row a patient record.
+    Csv,
+    /// Everything.
+    Json,
+}
+
+/// Attacks that can be replayed.
+#[derive(ValueEnum, Clone, Copy)]
+pub enum Attack {
+    /// The breach of 2015: shared logins, injection, a stolen token, a copied folder.
+    #[value(name = "mie-2015")]
+    Mie2015,
+}
+
+/// Steps of a response.
+#[derive(Subcommand)]
+pub enum RespondStep {
+    /// Draft packages, letters and deadlines from an incident's scope.
+    Draft {
+        /// Who drafts: a privacy officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Number of the incident.
+        #[arg(long)]
+        incident: u64,
+        /// Folder to write to; must not exist or be empty.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Tasks with the ledger.
+#[derive(Subcommand)]
+pub enum LedgerTask {
+    /// Check a ledger folder or an evidence bundle, offline, trusting only the policy.
+    Verify {
+        /// A ledger folder, a data folder, or an evidence bundle.
+        path: PathBuf,
+        /// Policy file: the log's name and key, and the last checkpoint seen.
+        #[arg(long)]
+        policy: PathBuf,
+    },
+    /// Write a policy from what a running exchange says now; keep it elsewhere.
+    Policy {
+        /// Who asks.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Export entries with their proofs, to be verified elsewhere.
+    Evidence {
+        /// Who asks: a privacy or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Which entries.
+        #[command(flatten)]
+        query: ScopeArguments,
+        /// File to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}

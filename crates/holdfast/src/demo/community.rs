@@ -1,0 +1,160 @@
+//! The sample community on a new exchange: organizations, people, systems.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use holdfast_base::PrincipalId;
+use holdfast_exchange::{Ask, Exchange, Module, NewAccount, NewOrganization, Role};
+use holdfast_sample::{Community, Organization};
+
+use crate::client::{Client, Credential};
+use crate::config::Config;
+use crate::failure::{Failure, chain};
+use crate::tls::{Authority, Identity};
+
+/// US Eastern, where the community lives.
+const TIME_ZONE: &str = "EST5EDT,M3.2.0,M11.1.0";
+
+/// Honey records: plausible, and nobody's.
+const HONEY: [(&str, &str, &str); 2] =
+    [("Verity", "Ashgrove", "1961-02-17"), ("Lucan", "Merriweather", "1978-11-30")];
+
+/// How everybody of the community comes in.
+pub struct People {
+    /// Sign-in data of people.
+    pub credentials: Vec<Credential>,
+    /// Certificates of systems.
+    pub systems: HashMap<PrincipalId, Identity>,
+}
+
+/// Makes organizations and accounts.
+///
+/// # Errors
+/// When the exchange refuses one, which it says.
+pub async fn create(
+    exchange: &Exchange,
+    ask: &Ask,
+    community: &Community,
+    authority: &Authority,
+) -> Result<People, Failure> {
+    let failed = |error: holdfast_exchange::ExchangeError| Failure::new(chain(&error));
+    let mut people = People { credentials: Vec::new(), systems: HashMap::new() };
+    for organization in &community.organizations {
+        exchange.create_organization(ask, facts(organization)?).await.map_err(failed)?;
+        for interface in &organization.interfaces {
+            let identity = authority.system(interface.principal.as_str())?;
+            let account = NewAccount {
+                id: interface.principal.clone(),
+                display_name: format!("{} {}", organization.application, interface.channel.as_str()),
+                organization: organization.id.clone(),
+                role: Role::System,
+                npi: None,
+                certificate: Some(identity.fingerprint),
+                patient: None,
+            };
+            exchange.create_account(ask, account).await.map_err(failed)?;
+            people.systems.insert(interface.principal.clone(), identity);
+        }
+    }
+    for member in &community.staff {
+        let role = Role::from_name(member.role.as_str())
+            .ok_or_else(|| Failure::new(format!("no role is called {}", member.role.as_str())))?;
+        let account = NewAccount {
+            id: member.login.clone(),
+            display_name: member.display(),
+            organization: member.organization.clone(),
+            role,
+            npi: member.npi.clone(),
+            certificate: None,
+            patient: None,
+        };
+        let enrolled = exchange.create_account(ask, account).await.map_err(failed)?;
+        people.credentials.push(Credential {
+            user: enrolled.id.to_string(),
+            name: member.display(),
+            organization: member.organization.to_string(),
+            role: role.as_str().to_owned(),
+            password: enrolled.password.into_exposed(),
+            totp_secret: enrolled.totp_secret.into_exposed(),
+        });
+    }
+    Ok(people)
+}
+
+/// Writes each system's certificate and key as `NAME.pem`, key first.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_certificates(folder: &Path, people: &People) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
+    for (principal, identity) in &people.systems {
+        let pem = format!("{}{}", identity.key_pem.expose(), identity.certificate_pem);
+        crate::client::write_private(&folder.join(format!("{principal}.pem")), pem.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn facts(organization: &Organization) -> Result<NewOrganization, Failure> {
+    let module = Module::from_name(organization.kind.as_str())
+        .ok_or_else(|| Failure::new(format!("no module is called {}", organization.kind.as_str())))?;
+    let system = organization.mrn_system();
+    let authorities = [
+        (organization.facility.to_owned(), system.clone()),
+        (organization.oid.to_owned(), system),
+    ];
+    Ok(NewOrganization {
+        id: organization.id.clone(),
+        name: organization.name.to_owned(),
+        module,
+        street: organization.street.to_owned(),
+        city: organization.city.to_owned(),
+        state: organization.state.to_owned(),
+        postal_code: organization.zip.to_owned(),
+        phone: organization.phone.to_owned(),
+        authorities: authorities.into(),
+        default_authority: Some(organization.facility.to_owned()),
+        time_zone: TIME_ZONE.to_owned(),
+    })
+}
+
+/// Registers honey patients through the FHIR door of a practice and the hospital,
+/// and marks them as such through the operator's.
+///
+/// # Errors
+/// When a door refuses.
+pub async fn plant_honey(
+    dir: &Path,
+    config: &Config,
+    people: &People,
+    watcher: &Client,
+) -> Result<(), Failure> {
+    for (principal, identity) in &people.systems {
+        let Some((_, organization)) = principal.as_str().split_once('@') else { continue };
+        if principal.as_str().starts_with("fhir@") {
+            let sender = Client::of_system(dir, config, identity)?;
+            for (number, (given, family, born)) in HONEY.iter().enumerate() {
+                let patient = serde_json::json!({
+                    "resourceType": "Patient",
+                    "active": true,
+                    "identifier": [{
+                        "system": format!("urn:holdfast:{organization}:registration"),
+                        "value": format!("R-{}", 40_417 + number * 7),
+                    }],
+                    "name": [{"use": "official", "family": family, "given": [given]}],
+                    "gender": if number == 0 { "female" } else { "male" },
+                    "birthDate": born,
+                    "address": [{"use": "home", "line": ["410 Larkspur Court"], "city": "Fort Wayne",
+                                 "state": "IN", "postalCode": "46804", "country": "US"}],
+                });
+                let body = serde_json::to_vec(&patient).map_err(|e| Failure::new(e.to_string()))?;
+                let path = format!("/intake/{organization}");
+                let answer =
+                    sender.post(&path, "application/fhir+json", body).await?.accepted()?.json()?;
+                let id = &answer["admissions"][0]["written"][0]["id"];
+                let mark = serde_json::json!({"organization": organization, "patient": id});
+                watcher.post_json("/ops/honey", &mark).await?.accepted()?;
+            }
+        }
+    }
+    Ok(())
+}

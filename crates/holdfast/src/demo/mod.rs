@@ -1,0 +1,167 @@
+//! `holdfast demo`: a whole exchange in one command, through its real doors.
+
+mod community;
+mod present;
+mod stream;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdfast_exchange::Ask;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::cli::DemoArguments;
+use crate::client::{Client, Credentials, write_private};
+use crate::commands::{ask, random_passphrase};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::serve::{run_doors, stop_signal};
+use crate::tls::Authority;
+use crate::wiring::{self, Folder, KeeperProcess, SystemClock};
+
+/// Runs the demo.
+///
+/// # Errors
+/// One sentence about what keeps it from running.
+pub async fn run(options: DemoArguments) -> Result<(), Failure> {
+    let folder = Folder::at(&options.dir);
+    make_room(&folder, options.yes)?;
+    let secrets = [&options.credentials, &options.passphrase_file, &options.certificates];
+    for path in secrets.into_iter().flatten() {
+        refuse_inside(&options.dir, path)?;
+    }
+    let passphrase = random_passphrase();
+    let settings = [
+        ("server.https", options.https.to_string()),
+        ("server.mllp", options.mllp.to_string()),
+    ];
+    folder.initialise(&passphrase, &settings)?;
+    if let Some(path) = &options.passphrase_file {
+        write_private(path, format!("{passphrase}\n").as_bytes())?;
+    }
+    let config = Config::read(&options.dir)?;
+    wiring::start_logging(&config);
+
+    let keeper = KeeperProcess::start(&folder, Zeroizing::new(passphrase.clone())).await?;
+    let exchange = wiring::open_exchange(&folder).await?;
+    let outcome = async {
+        let authority = Authority::of(&exchange, folder.path()).await?;
+        let operator = exchange
+            .set_up(operator_name())
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let community = holdfast_sample::community();
+        let people = community::create(&exchange, &Ask::new(operator), &community, &authority).await?;
+        let credentials = Credentials { people: people.credentials.clone() };
+        if let Some(path) = &options.credentials {
+            credentials.write(path)?;
+        }
+        if let Some(folder) = &options.certificates {
+            community::write_certificates(folder, &people)?;
+        }
+
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, listening) = oneshot::channel::<()>();
+        let doors = {
+            let (exchange, folder, config) = (Arc::clone(&exchange), folder.clone(), config.clone());
+            tokio::spawn(async move {
+                let announce = move |_: &holdfast_server::Bound| drop(ready.send(()));
+                let stop = async move { drop(stopped.await) };
+                run_doors(&exchange, &folder, &config, announce, stop).await
+            })
+        };
+        if listening.await.is_err() {
+            return doors.await.unwrap_or_else(|_| Err(Failure::new("the doors did not open")));
+        }
+        let shown = show(&options, &config, &community, &people, &credentials, &passphrase).await;
+        if shown.is_ok() && !options.exit {
+            stop_signal().await;
+            eprintln!("\nstopping");
+        }
+        let _ = stop.send(());
+        let served = doors.await.unwrap_or_else(|_| Err(Failure::new("the doors failed")));
+        shown.and(served)
+    }
+    .await;
+    drop(exchange);
+    keeper.stop().await;
+    outcome
+}
+
+/// Loads the stream and says how to go on.
+async fn show(
+    options: &DemoArguments,
+    config: &Config,
+    community: &holdfast_sample::Community,
+    people: &community::People,
+    credentials: &Credentials,
+    passphrase: &str,
+) -> Result<(), Failure> {
+    let sample = holdfast_sample::Options {
+        patients: options.patients,
+        seed: options.seed,
+        ..Default::default()
+    };
+    let summary = stream::send(&options.dir, config, people, &sample).await?;
+    let anonymous = Client::of_folder(&options.dir, config)?;
+    let security = credentials
+        .with_role("security-officer")
+        .ok_or(Failure::new("the community has no security officer"))?;
+    let watcher = anonymous.clone().sign_in_as(security, &SystemClock).await?;
+    let counts = watcher.get("/ops/status").await?.accepted()?.json()?;
+    community::plant_honey(&options.dir, config, people, &watcher).await?;
+    present::summary(&summary, &counts);
+    let clinician = credentials
+        .with_role("clinician")
+        .ok_or(Failure::new("the community has no clinician"))?;
+    let reader = anonymous.sign_in_as(clinician, &SystemClock).await?;
+    present::welcome(options, community, credentials, passphrase, &reader, clinician);
+    Ok(())
+}
+
+/// Makes sure that the folder is free, and replaces an older demo only if told to.
+fn make_room(folder: &Folder, yes: bool) -> Result<(), Failure> {
+    let path = folder.path();
+    let occupied = path.exists()
+        && std::fs::read_dir(path).map_err(|e| Failure::io("read", path, &e))?.next().is_some();
+    if !occupied {
+        return Ok(());
+    }
+    if !folder.is_ours() {
+        return Err(Failure::new(format!(
+            "{} is not empty and no data folder of Holdfast; choose another with --dir",
+            path.display()
+        )));
+    }
+    let sure = yes || {
+        let answer = ask(&format!("{} exists. Delete it and begin anew? [y/N] ", path.display()))?;
+        answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes")
+    };
+    if !sure {
+        return Err(Failure::new(format!(
+            "left {0} as it is; `holdfast serve --dir {0}` continues it",
+            path.display()
+        )));
+    }
+    std::fs::remove_dir_all(path).map_err(|error| Failure::io("delete", path, &error))
+}
+
+/// Secrets next to the data they open would make the sealing worthless.
+fn refuse_inside(dir: &Path, path: &Path) -> Result<(), Failure> {
+    let absolute = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.to_owned());
+    if absolute(path).starts_with(absolute(dir)) {
+        return Err(Failure::new(format!(
+            "{} lies in the data folder: whoever steals one would have both",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn operator_name() -> holdfast_base::PrincipalId {
+    let user = std::env::var("USER").unwrap_or_default();
+    let name: String = user.chars().filter(char::is_ascii_lowercase).collect();
+    let text = format!("set-up:{}", if name.is_empty() { "operator" } else { &name });
+    holdfast_base::PrincipalId::new(&text)
+        .unwrap_or_else(|_| unreachable!("lower-case letters make a valid name"))
+}

@@ -1,0 +1,139 @@
+//! Certificates that the exchange makes for itself: an authority, the server's
+//! certificate, and one for each system that sends. Private keys of the exchange
+//! are sealed in the store; only the authority's certificate lies in the folder.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_base::Sensitive;
+use holdfast_exchange::Exchange;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+use crate::failure::Failure;
+
+const AUTHORITY: &str = "tls/authority";
+const SERVER: &str = "tls/server";
+
+/// A certificate chain and its key, as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// Certificate.
+    pub certificate_pem: String,
+    /// Private key.
+    pub key_pem: Sensitive<String>,
+    /// SHA-256 of the certificate's DER bytes.
+    pub fingerprint: [u8; 32],
+}
+
+/// The certificate authority of one exchange.
+pub struct Authority {
+    certificate_pem: String,
+    key_pem: Sensitive<String>,
+}
+
+/// Where clients find the authority's certificate.
+pub fn authority_path(dir: &Path) -> PathBuf {
+    dir.join("tls").join("authority.pem")
+}
+
+impl Authority {
+    /// The exchange's authority; made and sealed at the first call.
+    ///
+    /// # Errors
+    /// When the store or the folder cannot be written.
+    pub async fn of(exchange: &Exchange, dir: &Path) -> Result<Self, Failure> {
+        let kept = exchange.secret(AUTHORITY).map_err(|e| Failure::new(e.to_string()))?;
+        let path = authority_path(dir);
+        if let Some(key_pem) = kept {
+            let certificate_pem = std::fs::read_to_string(&path)
+                .map_err(|error| Failure::io("read", &path, &error))?;
+            return Ok(Self { certificate_pem, key_pem });
+        }
+        let key = KeyPair::generate().map_err(certificate_failure)?;
+        let certificate = authority_params().self_signed(&key).map_err(certificate_failure)?;
+        let authority =
+            Self { certificate_pem: certificate.pem(), key_pem: key.serialize_pem().into() };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
+        }
+        std::fs::write(&path, &authority.certificate_pem)
+            .map_err(|error| Failure::io("write", &path, &error))?;
+        exchange
+            .keep_secret(AUTHORITY, &authority.key_pem)
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
+        Ok(authority)
+    }
+
+    /// The authority's certificate.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The server's identity; made and sealed at the first call.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn server(&self, exchange: &Exchange, name: &str) -> Result<Identity, Failure> {
+        let kept = exchange.secret(SERVER).map_err(|e| Failure::new(e.to_string()))?;
+        if let Some(bundle) = kept
+            && let Some((key_pem, certificate_pem)) = bundle.expose().split_once('\0')
+        {
+            let (key_pem, certificate_pem) = (key_pem.to_owned(), certificate_pem.to_owned());
+            return Ok(Identity { certificate_pem, key_pem: key_pem.into(), fingerprint: [0; 32] });
+        }
+        let names = vec![name.to_owned(), "localhost".into(), "127.0.0.1".into(), "::1".into()];
+        let identity = self.issue(name, names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        let bundle = format!("{}\0{}", identity.key_pem.expose(), identity.certificate_pem);
+        exchange
+            .keep_secret(SERVER, &bundle.into())
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
+        Ok(identity)
+    }
+
+    /// An identity for a system that sends.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn system(&self, principal: &str) -> Result<Identity, Failure> {
+        self.issue(principal, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(
+        &self,
+        name: &str,
+        hosts: Vec<String>,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<Identity, Failure> {
+        let authority_key = KeyPair::from_pem(self.key_pem.expose()).map_err(certificate_failure)?;
+        let issuer = Issuer::new(authority_params(), authority_key);
+        let key = KeyPair::generate().map_err(certificate_failure)?;
+        let mut params = CertificateParams::new(hosts).map_err(certificate_failure)?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let certificate = params.signed_by(&key, &issuer).map_err(certificate_failure)?;
+        Ok(Identity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem().into(),
+            fingerprint: holdfast_server::fingerprint(certificate.der()),
+        })
+    }
+}
+
+/// What the authority's certificate says, its key aside.
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Holdfast exchange authority");
+    params
+}
+
+fn certificate_failure(error: rcgen::Error) -> Failure {
+    Failure::new(format!("a certificate could not be made: {error}"))
+}
