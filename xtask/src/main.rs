@@ -1,8 +1,11 @@
-//! Project chores: `cargo xtask <verb>`. Each verb is a file of its own.
+//! Project chores: `cargo xtask <verb>`. Each verb is a file or folder of its own.
 #![forbid(unsafe_code)]
 
 mod archive;
+mod corpora;
 mod fhir_defs;
+mod suite;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -10,6 +13,9 @@ use std::process::ExitCode;
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: cargo xtask <verb>
+  test                                 everything that must hold: format, tidy, clippy, tests, docs
+  tidy                                 the rules of the house that the compiler does not know
+  corpora [DIR]                        what becomes of every message and document of the corpora
   fhir-defs [--wheel FILE] [--check]   make (or compare) the FHIR R4 tables in crates/fhir/data";
 
 fn main() -> ExitCode {
@@ -17,6 +23,9 @@ fn main() -> ExitCode {
     let verb = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let outcome = match verb.as_str() {
+        "test" => suite::run(&rest),
+        "tidy" => tidy::run(&rest),
+        "corpora" => corpora::run(&rest),
         "fhir-defs" => fhir_defs::run(&rest),
         _ => Err(USAGE.into()),
     };
