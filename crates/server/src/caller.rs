@@ -11,7 +11,8 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use holdfast_base::{PrincipalId, Purpose, RequestId, Sensitive};
-use holdfast_exchange::{Ask, Caller, ExchangeError};
+use holdfast_exchange::{Ask, Caller, Exchange, ExchangeError};
+use tokio::sync::OnceCell;
 
 use crate::error::Failure;
 use crate::state::AppState;
@@ -27,15 +28,33 @@ const EMERGENCY_HEADER: &str = "x-emergency-reason";
 pub(crate) const EMERGENCY_REASON_BYTES_MAX: usize = 300;
 
 /// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
-    /// Network address.
-    pub address: IpAddr,
-    /// SHA-256 of the client certificate, which TLS has verified.
-    pub certificate: Option<[u8; 32]>,
+    address: IpAddr,
+    certificate: Option<[u8; 32]>,
+    /// Who the certificate stands for: asked once, so that a connection of a system
+    /// is one session. Every act still asks whether it is suspended.
+    system: Arc<OnceCell<Caller>>,
 }
 
 impl Peer {
+    /// The peer at `address`, with the SHA-256 of its client certificate if it has
+    /// shown one and TLS has verified it.
+    pub fn new(address: IpAddr, certificate: Option<[u8; 32]>) -> Self {
+        Self { address, certificate, system: Arc::default() }
+    }
+
+    /// Who the certificate of this connection stands for.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NotSignedIn`] without a certificate, or when no system has it.
+    pub(crate) async fn system(&self, exchange: &Exchange) -> Result<Caller, ExchangeError> {
+        let sha256 = self.certificate.as_ref().ok_or(ExchangeError::NotSignedIn)?;
+        let address = self.address_text();
+        let ask = || exchange.authenticate_system(sha256, Some(&address));
+        self.system.get_or_try_init(ask).await.cloned()
+    }
+
     /// The address as it stands in sessions and ledger entries: an IPv4 address
     /// that came mapped into IPv6 is the IPv4 address.
     pub(crate) fn address_text(&self) -> String {
@@ -95,9 +114,7 @@ impl FromRequestParts<AppState> for Asking {
             Credential::Token(token) => {
                 exchange.authenticate_token(token.expose(), Some(&address)).await?
             }
-            Credential::Certificate(sha256) => {
-                exchange.authenticate_system(&sha256, Some(&address)).await?
-            }
+            Credential::Certificate => context.peer.system(exchange).await?,
         };
         let mut ask = context.ask(caller);
         if let Some(purpose) = purpose_of(&parts.headers)? {
@@ -130,8 +147,8 @@ impl OptionalFromRequestParts<AppState> for Asking {
 pub(crate) enum Credential {
     /// A bearer token, from the header or the console's cookie.
     Token(Sensitive<String>),
-    /// A verified client certificate.
-    Certificate([u8; 32]),
+    /// A client certificate, which TLS has verified.
+    Certificate,
 }
 
 impl Credential {
@@ -151,8 +168,8 @@ impl Credential {
             }
             return Ok(Self::Token(token.to_owned().into()));
         }
-        let certificate = peer.certificate.ok_or(ExchangeError::NotSignedIn)?;
-        Ok(Self::Certificate(certificate))
+        peer.certificate.ok_or(ExchangeError::NotSignedIn)?;
+        Ok(Self::Certificate)
     }
 }
 
@@ -166,7 +183,7 @@ impl FromRequestParts<AppState> for ShownToken {
         let context = RequestContext::from_request_parts(parts, state).await?;
         match Credential::of(parts, &context.peer)? {
             Credential::Token(token) => Ok(Self(token)),
-            Credential::Certificate(_) => Err(ExchangeError::NotSignedIn.into()),
+            Credential::Certificate => Err(ExchangeError::NotSignedIn.into()),
         }
     }
 }
@@ -216,4 +233,96 @@ fn emergency_of(headers: &HeaderMap) -> Result<Option<String>, Failure> {
         )));
     }
     Ok(Some(reason.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parts(method: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn peer(certificate: Option<[u8; 32]>) -> Peer {
+        Peer::new(IpAddr::from([127, 0, 0, 1]), certificate)
+    }
+
+    fn token(text: &str) -> Option<Credential> {
+        Some(Credential::Token(text.to_owned().into()))
+    }
+
+    #[test]
+    fn the_strongest_statement_counts() {
+        let check = |headers: &[(&str, &str)], certificate, expected: Option<Credential>| {
+            let credential = Credential::of(&parts("GET", headers), &peer(certificate)).ok();
+            assert_eq!(credential, expected, "{headers:?}");
+        };
+        let bearer = ("authorization", "Bearer abc");
+        let cookie = ("cookie", "a=b; __Host-holdfast=def; c=d");
+        check(&[], None, None);
+        check(&[bearer], None, token("abc"));
+        check(&[("authorization", "bearer  abc ")], None, token("abc"));
+        check(&[bearer, cookie], Some([1; 32]), token("abc"));
+        check(&[cookie], Some([1; 32]), token("def"));
+        check(&[], Some([1; 32]), Some(Credential::Certificate));
+    }
+
+    #[test]
+    fn a_header_that_is_no_bearer_token_is_not_made_good_by_anything_else() {
+        for value in ["Basic abc", "Bearer", "Bearer ", "abc"] {
+            let headers = [("authorization", value), ("cookie", "__Host-holdfast=def")];
+            let refused = Credential::of(&parts("GET", &headers), &peer(Some([1; 32])));
+            assert!(refused.is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_changes_something_only_from_our_own_pages() {
+        let check = |method, headers: &[(&str, &str)], expected| {
+            let cookie = [("cookie", "__Host-holdfast=def"), ("host", "hie.example:8443")];
+            let credential =
+                Credential::of(&parts(method, &[&cookie, headers].concat()), &peer(None));
+            assert_eq!(credential.is_ok(), expected, "{method} {headers:?}");
+        };
+        check("GET", &[("sec-fetch-site", "cross-site")], true);
+        check("POST", &[], false);
+        check("POST", &[("sec-fetch-site", "cross-site")], false);
+        check("POST", &[("sec-fetch-site", "same-site")], false);
+        check("POST", &[("sec-fetch-site", "same-origin")], true);
+        check("POST", &[("origin", "https://hie.example:8443")], true);
+        check("POST", &[("origin", "https://evil.example")], false);
+        check("POST", &[("origin", "null")], false);
+        check("PUT", &[("sec-fetch-site", "none"), ("origin", "https://hie.example:8443")], false);
+    }
+
+    #[test]
+    fn a_purpose_is_a_known_code_or_refused() {
+        let purpose = |value| purpose_of(&parts("GET", &[("x-purpose", value)]).headers);
+        assert_eq!(purpose("TREAT").ok(), Some(Some(Purpose::Treatment)));
+        assert_eq!(purpose("ETREAT").ok(), Some(Some(Purpose::EmergencyTreatment)));
+        assert!(purpose("curiosity").is_err());
+        assert_eq!(purpose_of(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn an_emergency_has_a_reason() {
+        let emergency =
+            |value: &str| emergency_of(&parts("GET", &[("x-emergency-reason", value)]).headers);
+        assert_eq!(emergency(" unconscious ").ok(), Some(Some("unconscious".to_owned())));
+        assert!(emergency(" ").is_err());
+        assert!(emergency(&"x".repeat(EMERGENCY_REASON_BYTES_MAX + 1)).is_err());
+        assert_eq!(emergency_of(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_the_socket_writes_it() {
+        let mapped: IpAddr = "::ffff:10.1.2.3".parse().expect("an address");
+        assert_eq!(Peer::new(mapped, None).address_text(), "10.1.2.3");
+    }
 }

@@ -136,8 +136,7 @@ pub(crate) fn issue_code_of(category: Category) -> &'static str {
 impl From<ExchangeError> for Failure {
     fn from(error: ExchangeError) -> Self {
         let category = error.category();
-        let general =
-            Self::new(status_of(category), issue_code_of(category), error.to_string());
+        let general = Self::new(status_of(category), issue_code_of(category), error.to_string());
         match error {
             ExchangeError::NotSignedIn => {
                 Self { status: StatusCode::UNAUTHORIZED, code: "login", ..general }
@@ -226,17 +225,148 @@ pub(crate) async fn as_json(context: RequestContext, request: Request, next: Nex
 /// headers; any other response is passed on. A failure stays in the extensions for
 /// the log, marked as rendered by its body.
 pub(crate) fn render(response: Response, rendered: impl FnOnce(&Failure) -> Response) -> Response {
-    let Some(failure) = response.extensions().get::<Failure>().cloned() else { return response };
     if response.extensions().get::<Rendered>().is_some() {
         return response;
     }
+    let told = response.extensions().get::<Failure>().cloned();
+    let Some(failure) = told.or_else(|| refused_by_framework(&response)) else { return response };
     let (mut parts, _) = response.into_parts();
     let (given, body) = rendered(&failure).into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.extend(given.headers);
     parts.extensions.insert(Rendered);
     Response::from_parts(parts, body)
 }
 
+/// What the framework refuses by itself, a path that is no UTF-8 for one, has a
+/// plain text of its own; it gets ours.
+fn refused_by_framework(response: &Response) -> Option<Failure> {
+    let plain = match response.headers().get(header::CONTENT_TYPE) {
+        Some(media_type) => media_type.as_bytes().starts_with(b"text/plain"),
+        None => true,
+    };
+    let status = response.status();
+    let refused = (status.is_client_error() || status.is_server_error()) && plain;
+    refused.then(|| Failure::new(status, "invalid", "the request cannot be read"))
+}
+
 /// Marks a failure that has its body.
 #[derive(Clone, Copy)]
 struct Rendered;
+
+#[cfg(test)]
+mod tests {
+    use holdfast_base::OrganizationId;
+
+    use super::*;
+
+    const CATEGORIES: [Category; 7] = [
+        Category::Incorrect,
+        Category::Forbidden,
+        Category::NotFound,
+        Category::Conflict,
+        Category::Busy,
+        Category::Unsupported,
+        Category::Fault,
+    ];
+
+    #[test]
+    fn every_category_has_a_status_of_its_own() {
+        let statuses = CATEGORIES.map(|category| status_of(category).as_u16());
+        assert_eq!(statuses, [400, 403, 404, 409, 503, 501, 500]);
+        let mut codes = CATEGORIES.map(issue_code_of).to_vec();
+        codes.dedup();
+        assert_eq!(codes.len(), CATEGORIES.len());
+    }
+
+    #[test]
+    fn errors_that_deserve_it_have_a_closer_status() {
+        let check = |error: ExchangeError, status, code, retry_after_s| {
+            let failure = Failure::from(error);
+            assert_eq!((failure.status.as_u16(), failure.code), (status, code));
+            assert_eq!(failure.retry_after_s, retry_after_s);
+        };
+        check(ExchangeError::NotSignedIn, 401, "login", None);
+        check(ExchangeError::Suspended, 403, "forbidden", None);
+        check(ExchangeError::NotPermitted { reason: "x" }, 403, "forbidden", None);
+        check(ExchangeError::Throttled { wait_seconds: 7 }, 429, "throttled", Some(7));
+        check(ExchangeError::OverBudget { window: "minute", limit: 1 }, 429, "throttled", Some(60));
+        check(
+            ExchangeError::OverBudget { window: "hour", limit: 1 },
+            429,
+            "throttled",
+            Some(3_600),
+        );
+        check(
+            ExchangeError::OverBudget { window: "day", limit: 1 },
+            429,
+            "throttled",
+            Some(86_400),
+        );
+        check(ExchangeError::KeeperAway, 503, "transient", Some(KEEPER_RETRY_S));
+        check(ExchangeError::NotFound, 404, "not-found", None);
+        check(ExchangeError::Gone, 410, "deleted", None);
+        check(ExchangeError::Conflict, 409, "conflict", None);
+        check(ExchangeError::Setting("x"), 400, "invalid", None);
+        let issue = Issue::error("value", "birthdate", "a date is needed");
+        check(ExchangeError::Invalid(vec![issue]), 400, "value", None);
+        check(ExchangeError::Internal("x"), 500, "exception", None);
+    }
+
+    #[test]
+    fn p11_an_unknown_organization_is_answered_like_an_unknown_resource() {
+        let organization = OrganizationId::new("nowhere").expect("a name");
+        let request = RequestId::random();
+        let unknown = Failure::from(ExchangeError::NoOrganization(organization)).outcome(request);
+        assert_eq!(unknown, Failure::not_found().outcome(request));
+    }
+
+    #[test]
+    fn what_stands_behind_a_fault_is_in_the_log_and_not_in_the_answer() {
+        let failure = Failure::from(ExchangeError::Internal("a detail of ours"));
+        let request = RequestId::random();
+        for body in [failure.outcome(request), failure.json(request)] {
+            assert!(!body.to_string().contains("detail"), "{body}");
+            assert!(body.to_string().contains(&request.to_string()));
+        }
+        assert!(failure.cause.is_some_and(|cause| cause.contains("a detail of ours")));
+    }
+
+    #[test]
+    fn an_outcome_is_valid_fhir() {
+        let issues = vec![Issue::error("value", "birthdate", "a date is needed")];
+        for failure in [Failure::not_found(), Failure::invalid(issues), Failure::unsupported("no")]
+        {
+            assert_eq!(holdfast_fhir::validate(&failure.outcome(RequestId::random())), []);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_rendered_once_and_keeps_its_headers() {
+        let failure = Failure::from(ExchangeError::Throttled { wait_seconds: 9 });
+        let response = render(failure.into_response(), |_| Json(json!({"a": 1})).into_response());
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "9");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let again = render(response, |_| unreachable!("it has its body"));
+        assert_eq!(again.headers()[header::CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn only_errors_without_a_form_of_their_own_are_given_ours() {
+        let form = |_: &Failure| Json(json!({})).into_response();
+        let refused = render((StatusCode::BAD_REQUEST, "Invalid URL: …").into_response(), form);
+        assert_eq!(refused.headers()[header::CONTENT_TYPE], "application/json");
+        let page = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        let page = render((StatusCode::NOT_FOUND, page, "<p>").into_response(), form);
+        assert_eq!(page.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        let fine = render("ok".into_response(), form);
+        assert_eq!(fine.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
+
+    #[test]
+    fn whoever_is_not_signed_in_is_told_how() {
+        let response = Failure::from(ExchangeError::NotSignedIn).into_response();
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"holdfast\"");
+    }
+}

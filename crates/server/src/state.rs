@@ -5,6 +5,8 @@ use std::sync::Arc;
 use holdfast_base::{Clock, OrganizationId, Timestamp};
 use holdfast_exchange::Exchange;
 
+use crate::error::Failure;
+
 /// The one path to records, the clock, and where the world finds us. Cheap to
 /// clone.
 #[derive(Clone)]
@@ -30,4 +32,10 @@ impl AppState {
     pub(crate) fn fhir_base(&self, organization: &OrganizationId) -> String {
         format!("{}/fhir/{organization}", self.base_url)
     }
+}
+
+/// The organization that a URL names. A name that none can have is answered like
+/// one that none has.
+pub(crate) fn organization_named(text: &str) -> Result<OrganizationId, Failure> {
+    OrganizationId::new(text).map_err(|_| Failure::not_found())
 }

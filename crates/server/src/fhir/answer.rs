@@ -1,15 +1,68 @@
-//! Answers of the FHIR API.
+//! Answers of the FHIR API: bodies, and the headers that go with a version.
 
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use holdfast_base::Timestamp;
 use serde_json::Value;
 
+use super::negotiate::Wishes;
+
 /// The media type of what we send (FHIR R4 http.html#mime-type).
-pub(crate) const MEDIA_TYPE: &str = "application/fhir+json; charset=utf-8";
+const MEDIA_TYPE: &str = "application/fhir+json; charset=utf-8";
 
 /// A resource as a body, on one line or indented.
 pub(crate) fn body(resource: &Value, pretty: bool) -> Response {
-    let bytes = if pretty { serde_json::to_vec_pretty(resource) } else { serde_json::to_vec(resource) };
+    let bytes =
+        if pretty { serde_json::to_vec_pretty(resource) } else { serde_json::to_vec(resource) };
     let media_type = HeaderValue::from_static(MEDIA_TYPE);
     ([(header::CONTENT_TYPE, media_type)], bytes.unwrap_or_default()).into_response()
+}
+
+/// A resource with a status and headers.
+pub(super) fn resource(
+    status: StatusCode,
+    headers: HeaderMap,
+    resource: &Value,
+    wishes: &Wishes,
+) -> Response {
+    let mut response = body(resource, wishes.pretty);
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// `ETag` and `Last-Modified` of a version (http.html#versioning).
+pub(super) fn version_headers(version: u64, last_updated: Timestamp) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let texts = [(header::ETAG, etag(version)), (header::LAST_MODIFIED, http_date(last_updated))];
+    for (name, text) in texts {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// The entity tag of a version: `W/"3"`.
+pub(super) fn etag(version: u64) -> String {
+    format!("W/\"{version}\"")
+}
+
+/// An instant as HTTP writes it (RFC 9110 section 5.6.7); seconds are as fine as it
+/// gets.
+fn http_date(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_a_weak_tag_and_a_date_of_http() {
+        let headers = version_headers(3, Timestamp::from_millis(1_432_598_400_007));
+        assert_eq!(headers[header::ETAG], "W/\"3\"");
+        assert_eq!(headers[header::LAST_MODIFIED], "Tue, 26 May 2015 00:00:00 GMT");
+    }
 }

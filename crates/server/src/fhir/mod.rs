@@ -1,3 +1,82 @@
-//! The FHIR API.
+//! The FHIR R4 API of each organization, `/fhir/{organization}` (FHIR R4 http.html).
+//!
+//! Invariant: an organization that is not there and an id that is not there, or not
+//! for the caller, are answered alike.
 
 pub(crate) mod answer;
+mod bundle;
+mod metadata;
+mod negotiate;
+mod read;
+mod search;
+mod write;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{any, get, post};
+
+use crate::caller::Asking;
+use crate::error::{Failure, as_outcome};
+use crate::router::no_such_method;
+use crate::state::AppState;
+
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/fhir/{organization}", post(bundle::submit).get(not_supported))
+        .route("/fhir/{organization}/", post(bundle::submit).get(not_supported))
+        .route("/fhir/{organization}/metadata", get(metadata::metadata))
+        .route("/fhir/{organization}/_history", any(not_supported))
+        .route("/fhir/{organization}/_search", any(not_supported))
+        .route("/fhir/{organization}/{type}", get(search::by_get).post(write::create))
+        .route("/fhir/{organization}/{type}/_search", post(search::by_post))
+        .route("/fhir/{organization}/{type}/_history", any(not_supported))
+        .route("/fhir/{organization}/{type}/{id}", get(read::read).put(write::update))
+        .route("/fhir/{organization}/{type}/{id}/_history", any(not_supported))
+        .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
+        .route("/fhir/{*rest}", any(not_there))
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(as_outcome))
+}
+
+/// Interactions of the specification that are not offered.
+async fn not_supported(_: Asking) -> Failure {
+    Failure::unsupported("this interaction is not offered; /metadata lists those that are")
+}
+
+/// URLs that FHIR does not know, and operations (`$everything`).
+async fn not_there(_: Asking) -> Failure {
+    Failure::not_found()
+}
+
+/// A resource type in a URL.
+fn type_named(text: &str) -> Result<&str, Failure> {
+    if text.starts_with('$') {
+        return Err(Failure::unsupported("operations are not offered; /metadata lists what is"));
+    }
+    holdfast_fhir::type_code(text).map(|_| text).ok_or_else(Failure::not_found)
+}
+
+/// A logical id in a URL (FHIR R4 datatypes.html#id).
+fn id_named(text: &str) -> Result<&str, Failure> {
+    if text.starts_with('$') {
+        return Err(Failure::unsupported("operations are not offered; /metadata lists what is"));
+    }
+    if holdfast_fhir::is_id(text) { Ok(text) } else { Err(Failure::not_found()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn operations_are_not_offered_and_unknown_types_are_not_there() {
+        assert_eq!(type_named("$convert").map_err(|f| f.status), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(id_named("$everything").map_err(|f| f.status), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(type_named("Pat").map_err(|f| f.status), Err(StatusCode::NOT_FOUND));
+        assert_eq!(id_named("a b").map_err(|f| f.status), Err(StatusCode::NOT_FOUND));
+        assert_eq!(type_named("Patient").map_err(|f| f.status), Ok("Patient"));
+        assert_eq!(id_named("a-1.b").map_err(|f| f.status), Ok("a-1.b"));
+    }
+}

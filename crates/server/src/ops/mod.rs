@@ -1,0 +1,32 @@
+//! The operator API: JSON for the privacy and security office and its tools. What
+//! each role may do is decided by the exchange.
+
+mod accounts;
+mod incidents;
+mod ledger;
+mod question;
+mod scope;
+mod status;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::state::AppState;
+
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/ops/status", get(status::status))
+        .route("/ops/scope", get(scope::scope))
+        .route("/ops/incidents", get(incidents::list))
+        .route("/ops/incidents/{number}", get(incidents::one))
+        .route("/ops/incidents/{number}/freeze", post(incidents::freeze))
+        .route("/ops/incidents/{number}/draft", post(incidents::draft))
+        .route("/ops/principals/{principal}/suspend", post(incidents::suspend))
+        .route("/ops/principals/{principal}/lift", post(incidents::lift))
+        .route("/ops/honey", post(incidents::honey))
+        .route("/ops/ledger/state", get(ledger::state))
+        .route("/ops/ledger/entries", get(ledger::entries))
+        .route("/ops/ledger/bundle", get(ledger::bundle))
+        .route("/ops/accounts", get(accounts::accounts))
+        .route("/ops/organizations", get(accounts::organizations))
+}
