@@ -228,7 +228,9 @@ impl TestExchange {
                 secret,
                 clock,
                 async move { drop(stopped.await) },
-                move || drop(ready.send(())),
+                move || {
+                    let _ = ready.send(());
+                },
             );
             ran.await.expect("the keeper runs");
         });

@@ -14,6 +14,21 @@ use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
 impl Exchange {
+    /// The letterhead of this exchange, dated today: what notices are drafted under
+    /// until the office says otherwise.
+    pub fn letterhead(&self) -> Letterhead {
+        Letterhead {
+            exchange: "Holdfast Health Information Exchange".into(),
+            exchange_address: Vec::new(),
+            contact: Contact::default(),
+            signatory: None,
+            date: self.now(),
+            monitoring: None,
+            what_happened: None,
+            delayed_by_law_enforcement: false,
+        }
+    }
+
     /// Drafts every notice of an incident: freezes its scope if nobody has yet,
     /// opens who is concerned, and composes packages, letters and deadlines.
     ///

@@ -65,8 +65,12 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
         let doors = {
             let (exchange, folder, config) = (Arc::clone(&exchange), folder.clone(), config.clone());
             tokio::spawn(async move {
-                let announce = move |_: &holdfast_server::Bound| drop(ready.send(()));
-                let stop = async move { drop(stopped.await) };
+                let announce = move |_: &holdfast_server::Bound| {
+                    let _ = ready.send(());
+                };
+                let stop = async move {
+                    let _ = stopped.await;
+                };
                 run_doors(&exchange, &folder, &config, announce, stop).await
             })
         };
