@@ -1,15 +1,20 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod ccda;
 mod converted;
 mod detect;
 mod fhir_bundle;
+mod fhir_type;
 pub mod hl7v2;
+mod json;
 pub mod mllp;
 pub mod pan;
+mod time;
 mod v2;
 mod vocabulary;
 
+pub use ccda::convert_ccda;
 pub use converted::{
     BundleRequest, Converted, ConvertedResource, DocumentChange, DocumentChangeKind, Issue, Notice,
     NoticeKind, PATIENT_URL, PatientEvent, PayloadKind, Refusal, Sender, Settings, Severity,

@@ -2,6 +2,7 @@
 //!
 //! `guide.tsv` holds HL7's v2-to-FHIR concept maps, `own.tsv` what they leave
 //! open; a row of ours wins, and one without a FHIR code takes the guide's away.
+//! `ccda.tsv` holds HL7's C-CDA-on-FHIR maps and our own rows after them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -19,9 +20,15 @@ pub(crate) struct Mapped {
 
 type Table = HashMap<(&'static str, &'static str), Mapped>;
 
+const FILES: [&str; 3] = [
+    include_str!("../data/guide.tsv"),
+    include_str!("../data/own.tsv"),
+    include_str!("../data/ccda.tsv"),
+];
+
 static MAPS: LazyLock<Table> = LazyLock::new(|| {
     let mut table = Table::new();
-    for file in [include_str!("../data/guide.tsv"), include_str!("../data/own.tsv")] {
+    for file in FILES {
         for row in rows(file) {
             let mut cells = row.split('\t');
             let mut cell = || cells.next().unwrap_or_default();
@@ -93,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_row_has_a_map_and_a_code() {
-        for file in [include_str!("../data/guide.tsv"), include_str!("../data/own.tsv")] {
+        for file in FILES {
             for row in rows(file) {
                 assert_eq!(row.split('\t').count(), 5, "{row}");
             }

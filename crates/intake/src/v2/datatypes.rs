@@ -4,16 +4,15 @@ use std::cell::Cell;
 
 use serde_json::{Value, json};
 
-use super::json::{Object, Put, coding, some};
-use super::time::{Moment, Zone};
 use crate::converted::Settings;
+pub(super) use crate::fhir_type::{
+    NPI_SYSTEM, UCUM_SYSTEM, code_text, decimal, identifier_type, social_security_number,
+};
+use crate::fhir_type::{is_before, put_ucum};
 use crate::hl7v2::Part;
+use crate::json::{Object, Put, coding, some};
+use crate::time::{Moment, Zone};
 use crate::vocabulary::{code_system, mapped, ucum};
-
-pub(super) const SSN_SYSTEM: &str = "http://hl7.org/fhir/sid/us-ssn";
-pub(super) const NPI_SYSTEM: &str = "http://hl7.org/fhir/sid/us-npi";
-const IDENTIFIER_TYPES: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
-pub(super) const UCUM_SYSTEM: &str = "http://unitsofmeasure.org";
 
 /// Reads data types of one message.
 #[derive(Debug, Clone)]
@@ -22,32 +21,6 @@ pub(super) struct Reader<'a> {
     pub zone: Zone,
     /// Periods that ended before they began.
     pub reversed_count: Cell<usize>,
-}
-
-/// A code as FHIR allows it: no white space around, single spaces within.
-pub(super) fn code_text(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A FHIR decimal, exactly as it was sent where JSON can say it.
-pub(super) fn decimal(text: &str) -> Option<Value> {
-    let text = text.trim();
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (whole, rest) = text.split_once('.').map_or((text, None), |(a, b)| (a, Some(b)));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction = rest.unwrap_or_default();
-    let long = whole.len() + fraction.len() > 40;
-    if long || !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
-        return None;
-    }
-    let whole = whole.trim_start_matches('0');
-    let sign = if negative { "-" } else { "" };
-    let whole = if whole.is_empty() { "0" } else { whole };
-    let point = if fraction.is_empty() { "" } else { "." };
-    serde_json::from_str(&format!("{sign}{whole}{point}{fraction}")).ok()
 }
 
 impl Reader<'_> {
@@ -414,54 +387,4 @@ impl Reader<'_> {
         reference.put("type", json!("Organization"));
         some(reference)
     }
-}
-
-fn put_ucum(quantity: &mut Object, display: &str, code: &str) {
-    quantity.put("unit", json!(display));
-    // FHIR `code` holds no spaces at its ends; a unit with any is not UCUM.
-    if !code.contains(char::is_whitespace) {
-        quantity.put("system", json!(UCUM_SYSTEM));
-        quantity.put("code", json!(code));
-    }
-}
-
-/// Whether the FHIR dateTime `end` is surely before `start`: as instants where
-/// both have a time, as far as both are exact otherwise.
-fn is_before(end: &str, start: &str) -> bool {
-    let instant = |text: &str| text.parse::<jiff::Timestamp>().ok();
-    if let (Some(end), Some(start)) = (instant(end), instant(start)) {
-        return end < start;
-    }
-    let date = |text: &str| text.split('T').next().unwrap_or_default().to_owned();
-    let (end, start) = (date(end), date(start));
-    let exact = end.len().min(start.len());
-    end.get(..exact) < start.get(..exact)
-}
-
-/// `Identifier.type` of an HL7 table 0203 code; others are text.
-pub(super) fn identifier_type(code: &str) -> Value {
-    match mapped("identifier-type", code) {
-        Some(found) => json!({"coding": [coding(found.system, found.code, found.display)]}),
-        None if matches!(code, "PLAC" | "FILL") => {
-            json!({"coding": [coding(IDENTIFIER_TYPES, code, "")]})
-        }
-        None => json!({"text": code}),
-    }
-}
-
-/// A social security number as `AAA-GG-SSSS`. Fillers (all digits alike, wrong
-/// length) are nobody's number and would link strangers.
-pub(super) fn social_security_number(text: &str) -> Option<Value> {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let filler = digits.bytes().all(|digit| digits.bytes().next() == Some(digit))
-        || matches!(digits.as_str(), "123456789" | "987654321");
-    if digits.len() != 9 || filler {
-        return None;
-    }
-    let parts = [digits.get(..3)?, digits.get(3..5)?, digits.get(5..)?];
-    Some(json!({
-        "type": identifier_type("SS"),
-        "system": SSN_SYSTEM,
-        "value": parts.join("-"),
-    }))
 }

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::group::{Finding, Groups};
-use super::json::{Object, Put, coding, resource, some};
 use super::patient::key_of;
 use super::value::attachment;
 use crate::converted::{DocumentChange, DocumentChangeKind, Issue};
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, coding, resource, some};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 

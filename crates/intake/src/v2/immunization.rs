@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::group::{Finding, Order};
-use super::json::{Put, coding, concept, resource};
 use super::order::{Scope, note_of};
 use super::patient::key_of;
 use super::visit::location;
 use crate::converted::{Issue, Refusal};
 use crate::hl7v2::Segment;
+use crate::json::{Put, coding, concept, resource};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 
@@ -141,7 +141,7 @@ impl Conversion<'_> {
     }
 
     /// RXA-9 (NIP001): given here, or told of and by whom.
-    fn immunization_source(&mut self, rxa: &Segment<'_>, shot: &mut super::json::Object) {
+    fn immunization_source(&mut self, rxa: &Segment<'_>, shot: &mut crate::json::Object) {
         for part in rxa.field(9).repetitions() {
             match part.at(1).as_deref() {
                 Some("00") => shot.put("primarySource", json!(true)),
@@ -169,7 +169,7 @@ impl Conversion<'_> {
     fn immunization_details<'f>(
         &mut self,
         findings: &[Finding<'f>],
-        shot: &mut super::json::Object,
+        shot: &mut crate::json::Object,
     ) -> Vec<Finding<'f>> {
         let mut rest = Vec::new();
         for finding in findings {
@@ -225,7 +225,7 @@ impl Conversion<'_> {
 }
 
 /// Sets a date of the last education; one that has none yet, or a new one.
-fn set_education(shot: &mut super::json::Object, name: &str, at: Option<Value>) {
+fn set_education(shot: &mut crate::json::Object, name: &str, at: Option<Value>) {
     let Some(at) = at else { return };
     let last =
         shot.get_mut("education").and_then(Value::as_array_mut).and_then(|all| all.last_mut());

@@ -10,7 +10,6 @@ mod document;
 mod event;
 mod group;
 mod immunization;
-mod json;
 mod observation;
 mod order;
 mod patient;
@@ -18,7 +17,6 @@ mod practitioner;
 mod problem;
 mod related;
 mod specimen;
-mod time;
 mod value;
 mod visit;
 
@@ -30,13 +28,13 @@ use serde_json::{Value, json};
 use self::datatypes::Reader;
 use self::event::Event;
 use self::group::Groups;
-use self::json::Object;
-use self::time::Zone;
 use crate::converted::{
     Converted, ConvertedResource, Issue, PATIENT_URL, PayloadKind, Refusal, Sender, Settings,
 };
 use crate::hl7v2::{Message, Segment};
+use crate::json::Object;
 use crate::natural_key;
+use crate::time::Zone;
 
 /// Resources that one message may become. A 112 kB case report gives some
 /// hundreds.

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::group::Finding;
-use super::json::{Object, Put, concept, reference, resource, some};
 use super::order::{OBSERVATION_CATEGORY, Results, Scope, notes_of};
 use super::value::{put_value, reference_range};
 use crate::converted::{Issue, Refusal};
 use crate::hl7v2::Segment;
+use crate::json::{Object, Put, concept, reference, resource, some};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::group::{Groups, Order};
-use super::json::{Object, Put, concept, reference, resource};
 use super::patient::key_of;
 use super::value::attachment;
 use crate::converted::{Issue, Refusal};
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, concept, reference, resource};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::datatypes::social_security_number;
-use super::json::{Object, Put, coding, extension, resource, some};
 use crate::converted::{Issue, PatientEvent, Refusal};
+pub(super) use crate::fhir_type::key_of;
+use crate::fhir_type::{OMB_RACES, is_cdc_code};
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, coding, extension, resource, some};
 use crate::vocabulary::mapped;
 
 const CORE: &str = "http://hl7.org/fhir/StructureDefinition/";
 const US_CORE: &str = "http://hl7.org/fhir/us/core/StructureDefinition/";
-/// The OMB race categories of us-core-race; other CDC codes are `detailed`.
-const OMB_RACES: [&str; 7] = ["1002-5", "2028-9", "2054-5", "2076-8", "2106-3", "UNK", "ASKU"];
 
 impl Conversion<'_> {
     /// Reads the patient; everything else refers to it.
@@ -320,23 +320,8 @@ impl Conversion<'_> {
     }
 }
 
-/// A CDC race or ethnicity code: digits, hyphen, check digit.
-fn is_cdc_code(code: &str) -> bool {
-    code.split_once('-').is_some_and(|(number, check)| {
-        number.len() == 4
-            && check.len() == 1
-            && number.bytes().chain(check.bytes()).all(|byte| byte.is_ascii_digit())
-    })
-}
-
 fn listed<'o>(object: &'o Object, name: &str) -> impl Iterator<Item = &'o Value> + use<'o> {
     object.get(name).and_then(Value::as_array).into_iter().flatten()
-}
-
-/// `system|value` of an identifier.
-pub(super) fn key_of(identifier: &Value) -> String {
-    let text = |name: &str| identifier.get(name).and_then(Value::as_str).unwrap_or_default();
-    format!("{}|{}", text("system"), text("value"))
 }
 
 /// Whether a bare number says again what an identifier of PID-3 said.

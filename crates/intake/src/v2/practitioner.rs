@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::datatypes::NPI_SYSTEM;
-use super::json::{Object, Put, reference, resource};
 use super::patient::key_of;
+use crate::fhir_type::label;
 use crate::hl7v2::Part;
+use crate::json::{Object, Put, reference, resource};
 use crate::natural_key;
 
 impl Conversion<'_> {
@@ -31,7 +32,7 @@ impl Conversion<'_> {
             }
             let mut person = resource("Practitioner");
             person.push("identifier", identifier);
-            person.push("name", super::json::some(name));
+            person.push("name", crate::json::some(name));
             if let Some(degree) = part.at(7).filter(|_| !label.is_empty()) {
                 // The name has it as a suffix already; a bare text is enough.
                 person.push("qualification", json!({"code": {"text": degree}}));
@@ -100,18 +101,4 @@ impl Conversion<'_> {
         self.people.insert(key, found.clone());
         Some(found)
     }
-}
-
-/// Prefix, given names, family name, suffix.
-fn label(name: &Object) -> String {
-    let list = |member: &str| {
-        let items = name.get(member).and_then(Value::as_array).cloned().unwrap_or_default();
-        items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let family = name.get("family").and_then(Value::as_str).map(str::to_owned);
-    let mut parts = list("prefix");
-    parts.extend(list("given"));
-    parts.extend(family);
-    parts.extend(list("suffix"));
-    parts.join(" ")
 }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::json::{Object, Put, concept, reference, resource};
 use super::patient::key_of;
 use crate::converted::Issue;
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, concept, reference, resource};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::datatypes::social_security_number;
-use super::json::{Put, resource};
 use crate::converted::Issue;
+use crate::json::{Put, resource};
 use crate::vocabulary::mapped;
 
 impl Conversion<'_> {

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::group::Order;
-use super::json::{Object, Put, reference, resource, some};
 use super::patient::key_of;
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, reference, resource, some};
 use crate::natural_key;
 use crate::vocabulary::mapped;
 
@@ -107,7 +107,7 @@ fn specimen_type(part: Part<'_>, code: &str) -> Value {
     let text = part.subcomponent(2).value().unwrap_or_else(|| code.to_owned());
     match mapped("specimen-type", code) {
         Some(found) => json!({
-            "coding": [super::json::coding(found.system, found.code, found.display)],
+            "coding": [crate::json::coding(found.system, found.code, found.display)],
             "text": text,
         }),
         None => json!({"text": text}),

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::datatypes::{Reader, decimal};
-use super::json::{Object, Put};
-use super::time::read_time;
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put};
+use crate::time::read_time;
 use crate::vocabulary::mapped;
 
 /// Puts the value of an observation that is told in `lines` (one but for text).

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Conversion;
-use super::json::{Object, Put, coding, concept, extension, reference, resource, some};
 use super::patient::key_of;
 use crate::converted::{Issue, Severity};
 use crate::hl7v2::{Part, Segment};
+use crate::json::{Object, Put, coding, concept, extension, reference, resource, some};
 use crate::vocabulary::mapped;
 
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 /// A JSON object under construction.
-pub(super) type Object = Map<String, Value>;
+pub(crate) type Object = Map<String, Value>;
 
 /// A resource of this type.
-pub(super) fn resource(resource_type: &str) -> Object {
+pub(crate) fn resource(resource_type: &str) -> Object {
     let mut object = Object::new();
     object.insert("resourceType".to_owned(), json!(resource_type));
     object
@@ -17,7 +17,7 @@ pub(super) fn resource(resource_type: &str) -> Object {
 const COMPARED_COUNT_MAX: usize = 100;
 
 /// Adds members and list items, leaving out what is empty.
-pub(super) trait Put {
+pub(crate) trait Put {
     /// Sets `name`, unless the value is absent, an empty list or an empty object.
     fn put(&mut self, name: &str, value: impl Into<Option<Value>>);
     /// Appends to the list `name`, unless the value is absent, empty or there.
@@ -63,17 +63,17 @@ impl Put for Object {
 }
 
 /// The object, unless nothing was put into it.
-pub(super) fn some(object: Object) -> Option<Value> {
+pub(crate) fn some(object: Object) -> Option<Value> {
     (!object.is_empty()).then_some(Value::Object(object))
 }
 
 /// `{"coding": [{system, code, display}]}`.
-pub(super) fn concept(system: &str, code: &str, display: &str) -> Value {
+pub(crate) fn concept(system: &str, code: &str, display: &str) -> Value {
     json!({"coding": [coding(system, code, display)]})
 }
 
 /// `{system, code, display}`, the empty ones left out.
-pub(super) fn coding(system: &str, code: &str, display: &str) -> Value {
+pub(crate) fn coding(system: &str, code: &str, display: &str) -> Value {
     let mut coding = Object::new();
     for (name, text) in [("system", system), ("code", code), ("display", display)] {
         coding.put_text(name, Some(text.to_owned()));
@@ -82,11 +82,11 @@ pub(super) fn coding(system: &str, code: &str, display: &str) -> Value {
 }
 
 /// `{"reference": url}`.
-pub(super) fn reference(url: &str) -> Value {
+pub(crate) fn reference(url: &str) -> Value {
     json!({"reference": url})
 }
 
 /// An extension with one value; `name` is `valueString` and the like.
-pub(super) fn extension(url: &str, name: &str, value: Value) -> Value {
+pub(crate) fn extension(url: &str, name: &str, value: Value) -> Value {
     json!({"url": url, name: value})
 }

@@ -5,7 +5,7 @@ use jiff::tz::{Offset, TimeZone};
 
 /// A point in time, as exact as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// `2015`, `2015-05`, `2015-05-26`.
     pub date: String,
     /// `12:30:00.125-04:00`, when a time of day was sent.
@@ -29,7 +29,7 @@ impl Moment {
 
 /// Which offset a time has that was sent without one.
 #[derive(Debug, Clone)]
-pub(super) struct Zone {
+pub(crate) struct Zone {
     header: Option<Offset>,
     zone: TimeZone,
 }
@@ -81,7 +81,7 @@ impl Zone {
 }
 
 /// FHIR `time` of an HL7 TM: `HH[MM[SS[.S…]]]`.
-pub(super) fn read_time(text: &str) -> Option<String> {
+pub(crate) fn read_time(text: &str) -> Option<String> {
     let (digits, _) = split_offset(text.trim());
     let part = |from: usize, high: u8| {
         digits.get(from..from + 2)?.parse::<u8>().ok().filter(|number| *number <= high)
