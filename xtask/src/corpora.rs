@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use holdfast_base::OrganizationId;
 use holdfast_fhir::{Limits, parse_resource, validate};
-use holdfast_intake::{Converted, Format, Settings, convert_fhir, convert_hl7v2, detect};
-use holdfast_intake::{hl7v2, mllp, pan};
+use holdfast_intake::{
+    Converted, Format, Settings, convert_ccda, convert_fhir, convert_hl7v2, detect, hl7v2, mllp,
+    pan,
+};
 
 use crate::Outcome;
 
@@ -217,7 +219,7 @@ fn convert(payload: &[u8]) -> Result<Converted, String> {
             let message = hl7v2::parse(&payload).map_err(|error| error.to_string())?;
             convert_hl7v2(&message, &settings)
         }
-        Format::Ccda => return Err("C-CDA is kept and not converted".to_owned()),
+        Format::Ccda => convert_ccda(&payload, &settings),
         Format::Fhir => {
             let value = parse_resource(&payload, Limits::default())
                 .map_err(|issue| without_place(&issue.diagnostics))?;
