@@ -1,0 +1,23 @@
+//! From rows to HTML. Pages hold no script and no style of their own; one style
+//! sheet has it all, so that the content security policy can forbid the rest.
+
+mod chart;
+mod frame;
+mod incident;
+mod lists;
+mod look_up;
+mod message;
+mod office;
+mod parts;
+mod results;
+mod sign_in;
+mod spark;
+
+pub(crate) use chart::chart;
+pub(crate) use frame::{Place, STYLE, Viewer, style_path};
+pub(crate) use incident::{IncidentView, incident};
+pub(crate) use lists::{inbox, looks, reviews};
+pub(crate) use look_up::{Asked, Finding, look_up};
+pub(crate) use message::message;
+pub(crate) use office::{Desk, office};
+pub(crate) use sign_in::sign_in;
