@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::body::JsonBody;
-use crate::caller::{RequestContext, ShownToken};
+use crate::caller::{Asking, RequestContext, ShownToken};
 use crate::error::Failure;
 use crate::state::AppState;
 
@@ -53,9 +53,12 @@ async fn token(
     Ok(([(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], Json(body)))
 }
 
-/// `POST /auth/sign-out`: ends the session of the token that is shown. A token that
-/// stands for nothing is signed out already.
-async fn sign_out(State(state): State<AppState>, token: ShownToken) -> Result<StatusCode, Failure> {
+/// `POST /auth/sign-out`: ends the session of the token that is shown.
+async fn sign_out(
+    State(state): State<AppState>,
+    _: Asking,
+    token: ShownToken,
+) -> Result<StatusCode, Failure> {
     state.exchange.sign_out(token.0.expose()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

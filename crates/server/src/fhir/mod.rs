@@ -33,7 +33,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/{type}/{id}", get(read::read).put(write::update))
         .route("/fhir/{organization}/{type}/{id}/_history", any(not_supported))
         .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
-        .route("/fhir/{*rest}", any(not_there))
+        .route("/fhir/{organization}/{type}/{id}/{*rest}", any(not_there))
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(as_outcome))
 }

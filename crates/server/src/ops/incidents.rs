@@ -2,8 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use holdfast_base::{IncidentId, OrganizationId, PrincipalId, Timestamp};
 use holdfast_exchange::{Contact, ExchangeError, Incident, Letterhead, Monitoring};
 use serde::Deserialize;
@@ -57,9 +56,8 @@ pub(super) async fn draft(
 ) -> Result<Json<Value>, Failure> {
     let letterhead = given.letterhead(state.clock.now());
     let files = state.exchange.draft_notices(&ask, numbered(&number)?, &letterhead).await?;
-    let files = files
-        .iter()
-        .map(|file| json!({ "path": file.path, "base64": STANDARD.encode(&file.bytes) }));
+    let files =
+        files.iter().map(|file| json!({ "path": file.path, "base64": BASE64.encode(&file.bytes) }));
     Ok(Json(json!({ "files": files.collect::<Vec<_>>() })))
 }
 

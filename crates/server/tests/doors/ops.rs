@@ -1,0 +1,99 @@
+//! Intake over HTTPS and the operator API.
+
+use axum::http::{Method, Request, StatusCode};
+use holdfast_server::Peer;
+use holdfast_testkit::ADDRESS;
+use serde_json::json;
+
+use crate::Doors;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_messages_in_one_body_are_several_admissions() {
+    let doors = Doors::open().await;
+    let options = holdfast_sample::Options { patients: 12, seed: 7, ..Default::default() };
+    let items: Vec<_> = holdfast_sample::generate(&options)
+        .filter(|item| item.interface.as_str() == "hl7v2@lakeside-family")
+        .take(2)
+        .collect();
+    let mut body = Vec::new();
+    items.iter().for_each(|item| body.extend_from_slice(&item.bytes));
+    body.extend_from_slice(b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|X1|P|2.5.1\rPV1|1|I\r");
+    // The sample community's first interface of its first organization.
+    let place = holdfast_sample::community()
+        .organizations
+        .iter()
+        .position(|organization| organization.id.as_str() == "lakeside-family")
+        .unwrap();
+    let mut certificate = [place as u8; 32];
+    certificate[0] = 0;
+    let request = || {
+        Request::builder()
+            .method("POST")
+            .uri("/intake/lakeside-family")
+            .header("content-type", "application/hl7-v2")
+            .extension(Peer::new(ADDRESS.parse().unwrap(), Some(certificate)))
+    };
+    let answer = doors.send(request(), &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+    let admissions = answer.json()["admissions"].clone();
+    let outcomes: Vec<_> =
+        admissions.as_array().unwrap().iter().map(|a| a["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["accepted", "accepted", "refused"]);
+    assert!(admissions[2]["reason"].is_string());
+    assert!(admissions[0]["written"][0]["id"].is_string());
+    let again = doors.send(request(), &body).await.json();
+    assert_eq!(again["admissions"][0]["outcome"], "duplicate");
+
+    let elsewhere = request().uri("/intake/no-such-place");
+    assert_eq!(doors.send(elsewhere, &body).await.status, StatusCode::FORBIDDEN);
+    let stranger = request().extension(Peer::new(ADDRESS.parse().unwrap(), Some([9; 32])));
+    assert_eq!(doors.send(stranger, &body).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_office_asks_for_scopes_and_nobody_else_does() {
+    let doors = Doors::open().await;
+    let patient = doors.with_a_patient().await;
+    let (token, base, ask) = doors.clinician().await;
+    assert_eq!(
+        doors.get(&token, &format!("{base}/Patient/{patient}")).await.status,
+        StatusCode::OK
+    );
+    let url = format!("/ops/scope?principal={}", ask.caller.id());
+    assert_eq!(doors.get(&token, &url).await.status, StatusCode::FORBIDDEN);
+
+    let (office, _) = doors.kit.sign_in_for_token("privacy-officer").await;
+    let scope = doors.get(&office, &url).await.json();
+    assert_eq!(scope["totals"]["patients"], 1);
+    let by_token = doors.get(&office, &format!("/ops/scope?token={token}")).await.json();
+    assert_eq!(by_token["rows"], scope["rows"]);
+    let csv = doors.get(&office, &format!("{url}&format=csv")).await;
+    assert!(csv.header("content-type").starts_with("text/csv"));
+    assert_eq!(String::from_utf8(csv.body).unwrap().trim_end().lines().count(), 2);
+    assert_eq!(doors.get(&office, "/ops/scope").await.status, StatusCode::BAD_REQUEST);
+    let entries = doors.get(&office, &url.replace("scope", "ledger/entries")).await.json();
+    assert!(entries["total"].as_u64().unwrap() >= 2);
+    let state = doors.get(&token, "/ops/ledger/state").await.json();
+    assert!(state["checkpoint"].as_str().unwrap().contains("holdfast/ledger"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p08_whoever_is_suspended_by_hand_is_out_at_once_and_back_when_it_is_lifted() {
+    let doors = Doors::open().await;
+    let (token, _, ask) = doors.clinician().await;
+    let (office, _) = doors.kit.sign_in_for_token("security-officer").await;
+    let url = |act: &str| format!("/ops/principals/{}/{act}", ask.caller.id());
+    let no_reason = doors.ask(&office, Method::POST, &url("suspend"), &[], Some(&json!({}))).await;
+    assert_eq!(no_reason.status, StatusCode::BAD_REQUEST);
+    let reason = json!({ "reason": "drill" });
+    let own = doors.ask(&token, Method::POST, &url("suspend"), &[], Some(&reason)).await;
+    assert_eq!(own.status, StatusCode::FORBIDDEN);
+    let done = doors.ask(&office, Method::POST, &url("suspend"), &[], Some(&reason)).await;
+    assert_eq!(done.status, StatusCode::OK);
+    assert!(!doors.get(&token, "/ops/status").await.status.is_success());
+    let lifted = doors.ask(&office, Method::POST, &url("lift"), &[], Some(&reason)).await;
+    assert_eq!(lifted.status, StatusCode::OK);
+    let (token, ..) = doors.clinician().await;
+    let status = doors.get(&token, "/ops/status").await.json();
+    assert_eq!(status["caller"]["user"], json!(ask.caller.id()));
+}
