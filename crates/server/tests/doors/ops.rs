@@ -97,3 +97,25 @@ async fn p08_whoever_is_suspended_by_hand_is_out_at_once_and_back_when_it_is_lif
     let status = doors.get(&token, "/ops/status").await.json();
     assert_eq!(status["caller"]["user"], json!(ask.caller.id()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_long_is_refused_before_it_is_read_and_only_to_callers() {
+    let doors = Doors::open().await;
+    let (token, ..) = doors.clinician().await;
+    let request = || {
+        let length = (33 * 1024 * 1024).to_string();
+        Request::builder()
+            .method("POST")
+            .uri("/intake/lakeside-family")
+            .header("content-length", length)
+    };
+    assert_eq!(doors.send(request(), b"MSH|").await.status, StatusCode::UNAUTHORIZED);
+    let known = request().header("authorization", format!("Bearer {token}"));
+    assert_eq!(doors.send(known, b"MSH|").await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let image = Request::builder()
+        .method("POST")
+        .uri("/intake/lakeside-family")
+        .header("content-type", "image/png")
+        .header("authorization", format!("Bearer {token}"));
+    assert_eq!(doors.send(image, b"x").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
