@@ -121,9 +121,12 @@ async fn p08_chart_after_chart_without_a_relationship_suspends_within_one_look()
     let incidents = kit.exchange().incidents(&office).await.unwrap();
     let incident = incidents.iter().find(|i| i.principal == *doctor.caller.id()).unwrap();
     assert!(!incident.findings.is_empty());
-    assert!(kit.exchange().account_views(&office).iter().any(|account| {
-        account.id == *doctor.caller.id() && account.suspended.is_some()
-    }));
+    assert!(
+        kit.exchange()
+            .account_views(&office)
+            .iter()
+            .any(|account| { account.id == *doctor.caller.id() && account.suspended.is_some() })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,7 +69,11 @@ async fn p01_a_broken_message_is_kept_and_refused_with_its_place() {
     let broken = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|X1|P|2.5.1\rPV1|1|I\r";
     let admission = kit.send("hl7v2@lakeside-family", Format::Hl7v2, broken).await;
     assert!(matches!(admission.outcome, Outcome::Refused(_)), "{:?}", admission.outcome);
-    assert!(admission.issues.iter().any(|issue| issue.place.starts_with("PID")), "{:?}", admission.issues);
+    assert!(
+        admission.issues.iter().any(|issue| issue.place.starts_with("PID")),
+        "{:?}",
+        admission.issues
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +110,8 @@ async fn p01_intake_goes_on_while_the_keeper_is_away_and_catches_up() {
         assert_eq!(admission.outcome, Outcome::Queued);
     }
     let home = doctor.caller.organization().clone();
-    let read = kit.exchange().search(&doctor, &home, "Patient", &pairs(&[]), Handling::Strict).await;
+    let read =
+        kit.exchange().search(&doctor, &home, "Patient", &pairs(&[]), Handling::Strict).await;
     assert!(read.is_ok_and(|page| page.matches.is_empty()), "nothing was applied yet");
     assert_eq!(kit.exchange().counts().unwrap().pending, items.len());
     kit.start_keeper().await;
@@ -131,7 +136,8 @@ async fn p11_another_organization_s_record_answers_like_one_that_is_not_there() 
         .unwrap();
     let there = &page.matches.first().unwrap().id;
     let seen = kit.exchange().read(&ask, &practice, "Patient", there, None).await.err().unwrap();
-    let nowhere = kit.exchange().read(&ask, &practice, "Patient", "nobody", None).await.err().unwrap();
+    let nowhere =
+        kit.exchange().read(&ask, &practice, "Patient", "nobody", None).await.err().unwrap();
     assert_eq!(seen.to_string(), nowhere.to_string());
     let stranger = organization("no-such-place");
     let unknown = kit.exchange().read(&ask, &stranger, "Patient", there, None).await.err().unwrap();

@@ -258,6 +258,10 @@ pub enum LedgerTask {
         /// Which entries.
         #[command(flatten)]
         query: ScopeArguments,
+        /// Policy of those who will check it: the bundle then proves that the ledger
+        /// continues the one that they saw.
+        #[arg(long)]
+        policy: Option<PathBuf>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,

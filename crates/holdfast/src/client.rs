@@ -110,8 +110,9 @@ impl Answer {
     /// # Errors
     /// When it is none.
     pub fn json(&self) -> Result<serde_json::Value, Failure> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| Failure::new(format!("the exchange answered {} without JSON", self.status)))
+        serde_json::from_slice(&self.body).map_err(|_| {
+            Failure::new(format!("the exchange answered {} without JSON", self.status))
+        })
     }
 
     /// The answer, or what the exchange says is wrong.
@@ -166,7 +167,11 @@ impl Client {
             builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| Failure::new(error.to_string()))?;
-        let host = if config.https.ip().is_unspecified() { "localhost".into() } else { config.https.ip().to_string() };
+        let host = if config.https.ip().is_unspecified() {
+            "localhost".into()
+        } else {
+            config.https.ip().to_string()
+        };
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         Ok(Self { http, base: format!("https://{host}:{}", config.https.port()), token: None })
     }
@@ -195,7 +200,8 @@ impl Client {
     pub async fn sign_in(self, user: &str, password: &str, code: &str) -> Result<Self, Failure> {
         let body = serde_json::json!({"user": user, "password": password, "code": code});
         let answer = self.post_json("/auth/token", &body).await?.accepted()?.json()?;
-        let token = answer["access_token"].as_str().ok_or(Failure::new("the exchange gave no token"))?;
+        let token =
+            answer["access_token"].as_str().ok_or(Failure::new("the exchange gave no token"))?;
         Ok(self.with_token(token.to_owned().into()))
     }
 
@@ -211,7 +217,9 @@ impl Client {
                 .ok_or_else(|| Failure::new("the credentials file has a broken TOTP secret"))?;
             match self.clone().sign_in(&person.user, &person.password, &code).await {
                 Ok(client) => return Ok(client),
-                Err(failure) if attempt == 1 || !failure.to_string().contains("(401)") => return Err(failure),
+                Err(failure) if attempt == 1 || !failure.to_string().contains("(401)") => {
+                    return Err(failure);
+                }
                 Err(_) => {
                     let wait_s = TOTP_STEP_S - seconds % TOTP_STEP_S + 1;
                     eprintln!("waiting {wait_s} s for a fresh code (each works once)");
@@ -242,7 +250,12 @@ impl Client {
     ///
     /// # Errors
     /// When nobody answers.
-    pub async fn post(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+    pub async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<Answer, Failure> {
         let request = self.http.post(format!("{}{path}", self.base));
         self.send(request.header("content-type", content_type).body(body)).await
     }
@@ -253,7 +266,11 @@ impl Client {
             None => request,
         };
         let unreachable = |error: reqwest::Error| {
-            let why = if error.is_timeout() { "it took too long" } else { "is it running? `holdfast serve`" };
+            let why = if error.is_timeout() {
+                "it took too long"
+            } else {
+                "is it running? `holdfast serve`"
+            };
             Failure::new(format!("no answer from the exchange at {}: {why}", self.base))
         };
         let answer = request.send().await.map_err(unreachable)?;

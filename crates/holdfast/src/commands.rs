@@ -25,7 +25,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(options) => demo::run(options).await,
         Command::Init(dir) => init(&dir.dir),
         Command::Serve(dir) => serve::serve(&dir.dir).await,
-        Command::Keeper { dir, passphrase_stdin } => serve::keeper(&dir.dir, passphrase_stdin).await,
+        Command::Keeper { dir, passphrase_stdin } => {
+            serve::keeper(&dir.dir, passphrase_stdin).await
+        }
         Command::Sample { patients, seed, out } => sample(patients, seed, &out),
         Command::Load { sign_in, organization, paths } => {
             load::run(&sign_in, organization.as_deref(), &paths).await
@@ -52,7 +54,8 @@ pub fn random_passphrase() -> String {
     let mut random = [0; 16];
     fill_random(&mut random);
     let letters = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
-    let groups: Vec<&str> = letters.as_bytes().chunks(5).filter_map(|g| std::str::from_utf8(g).ok()).collect();
+    let groups: Vec<&str> =
+        letters.as_bytes().chunks(5).filter_map(|g| std::str::from_utf8(g).ok()).collect();
     groups.join("-")
 }
 
@@ -125,7 +128,8 @@ pub async fn signed_in(arguments: &SignInArguments, roles: &[&str]) -> Result<Cl
         Some(user) => user.clone(),
         None => ask("User: ")?,
     };
-    let no_terminal = |_| Failure::new("no terminal to ask on: give --credentials or HOLDFAST_TOKEN");
+    let no_terminal =
+        |_| Failure::new("no terminal to ask on: give --credentials or HOLDFAST_TOKEN");
     let password = rpassword::prompt_password("Password: ").map_err(no_terminal)?;
     let code = ask("Code: ")?;
     client.sign_in(&user, &password, code.trim()).await
@@ -172,7 +176,9 @@ fn query_string(query: &ScopeArguments) -> Result<String, Failure> {
             let encoded: String = value
                 .bytes()
                 .map(|b| match b {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => (b as char).to_string(),
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                        (b as char).to_string()
+                    }
                     other => format!("%{other:02X}"),
                 })
                 .collect();
@@ -182,7 +188,9 @@ fn query_string(query: &ScopeArguments) -> Result<String, Failure> {
     for (name, value) in [("from", &query.from), ("to", &query.to)] {
         if let Some(text) = value {
             text.parse::<Timestamp>().map_err(|_| {
-                Failure::new(format!("--{name} must be a time such as 2026-05-07T00:00:00Z, not {text:?}"))
+                Failure::new(format!(
+                    "--{name} must be a time such as 2026-05-07T00:00:00Z, not {text:?}"
+                ))
             })?;
         }
         push(name, value);
@@ -204,7 +212,9 @@ async fn scope(
 ) -> Result<(), Failure> {
     let query = query_string(query)?;
     if query.is_empty() {
-        return Err(Failure::new("say whose: --principal, --token, --session, --address, --from or --to"));
+        return Err(Failure::new(
+            "say whose: --principal, --token, --session, --address, --from or --to",
+        ));
     }
     let client = signed_in(sign_in, OFFICE).await?;
     let format = match format {
@@ -221,7 +231,8 @@ async fn incident(sign_in: &SignInArguments, number: Option<u64>) -> Result<(), 
     let client = signed_in(sign_in, OFFICE).await?;
     match number {
         Some(number) => {
-            let answer = client.get(&format!("/ops/incidents/{number}")).await?.accepted()?.json()?;
+            let answer =
+                client.get(&format!("/ops/incidents/{number}")).await?.accepted()?.json()?;
             println!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
         }
         None => {
@@ -254,10 +265,12 @@ async fn draft(sign_in: &SignInArguments, incident: u64, out: &Path) -> Result<(
     let mut files = Vec::new();
     for file in answer["files"].as_array().into_iter().flatten() {
         let path = file["path"].as_str().unwrap_or_default().to_owned();
-        let safe = !path.is_empty() && Path::new(&path).components().all(|part| {
-            matches!(part, std::path::Component::Normal(_))
-        });
-        let bytes = data_encoding::BASE64.decode(file["base64"].as_str().unwrap_or_default().as_bytes());
+        let safe = !path.is_empty()
+            && Path::new(&path)
+                .components()
+                .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let bytes =
+            data_encoding::BASE64.decode(file["base64"].as_str().unwrap_or_default().as_bytes());
         match bytes {
             Ok(bytes) if safe => files.push((path, bytes)),
             _ => return Err(Failure::new("the exchange sent a file that cannot be written")),
@@ -288,21 +301,36 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
             println!("{} trusts the log as of {} entries", out.display(), state["size"]);
             Ok(())
         }
-        LedgerTask::Evidence { sign_in, query, out } => {
+        LedgerTask::Evidence { sign_in, query, policy, out } => {
+            let seen = match &policy {
+                Some(path) => read_policy(path)?.seen.map(|seen| seen.size),
+                None => None,
+            };
             let client = signed_in(&sign_in, OFFICE).await?;
-            let query = query_string(&query)?;
+            let mut query = query_string(&query)?;
+            if let Some(size) = seen {
+                query.push_str(&format!("&seen={size}"));
+            }
             let answer = client.get(&format!("/ops/ledger/bundle?{query}")).await?.accepted()?;
             crate::client::write_private(&out, &answer.body)?;
-            println!("{}: {} bytes; check it with `holdfast ledger verify`", out.display(), answer.body.len());
+            println!(
+                "{}: {} bytes; check it with `holdfast ledger verify`",
+                out.display(),
+                answer.body.len()
+            );
             Ok(())
         }
     }
 }
 
+fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))?;
+    Policy::parse(&text)
+        .map_err(|error| Failure::new(format!("{} is no policy: {error}", path.display())))
+}
+
 fn verify(path: &Path, policy: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(policy).map_err(|e| Failure::io("read", policy, &e))?;
-    let policy = Policy::parse(&text)
-        .map_err(|error| Failure::new(format!("{} is no policy: {error}", policy.display())))?;
+    let policy = read_policy(policy)?;
     let folder = Folder::at(path);
     let path = if folder.is_ours() { folder.ledger() } else { path.to_owned() };
     match verify_path(&path, &policy) {
@@ -314,16 +342,25 @@ fn verify(path: &Path, policy: &Path) -> Result<(), Failure> {
             for violation in &violations {
                 println!("VIOLATION {violation}");
             }
-            Err(Failure::negative(format!("{} violation(s): this ledger was tampered with", violations.len())))
+            Err(Failure::negative(format!(
+                "{} violation(s): this ledger was tampered with",
+                violations.len()
+            )))
         }
     }
 }
 
 fn print_config() {
-    println!("Settings of {} in the data folder; the environment goes over the file.\n", crate::config::FILE_NAME);
+    println!(
+        "Settings of {} in the data folder; the environment goes over the file.\n",
+        crate::config::FILE_NAME
+    );
     for setting in SETTINGS {
         let default = if setting.default.is_empty() { "(empty)" } else { setting.default };
-        println!("{}  [{}]\n    default {default}\n    {}\n", setting.key, setting.variable, setting.meaning);
+        println!(
+            "{}  [{}]\n    default {default}\n    {}\n",
+            setting.key, setting.variable, setting.meaning
+        );
     }
     println!("Other environment variables:\n");
     for (name, meaning) in OTHER_VARIABLES {

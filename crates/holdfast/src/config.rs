@@ -155,7 +155,8 @@ impl Config {
 
 /// The file that a new data folder gets: every setting, documented, as a comment.
 pub fn documented(values: &[(&str, String)]) -> String {
-    let mut text = String::from("# Holdfast. Every setting, with its default; see `holdfast config`.\n");
+    let mut text =
+        String::from("# Holdfast. Every setting, with its default; see `holdfast config`.\n");
     let mut table = "";
     for setting in SETTINGS {
         let (of, key) = setting.key.split_once('.').unwrap_or(("", setting.key));
@@ -187,7 +188,11 @@ fn flatten(text: &str) -> Result<BTreeMap<String, String>, Failure> {
                 toml::Value::String(text) => text,
                 toml::Value::Boolean(truth) => truth.to_string(),
                 toml::Value::Integer(number) => number.to_string(),
-                _ => return Err(Failure::new(format!("{table}.{key} in {FILE_NAME} must be a string"))),
+                _ => {
+                    return Err(Failure::new(format!(
+                        "{table}.{key} in {FILE_NAME} must be a string"
+                    )));
+                }
             };
             values.insert(format!("{table}.{key}"), text);
         }
@@ -210,7 +215,9 @@ fn unknown_key(key: &str) -> String {
 
 fn address(key: &str, text: &str) -> Result<SocketAddr, Failure> {
     text.parse().map_err(|_| {
-        Failure::new(format!("{key} must be an address and port such as 127.0.0.1:8443, not {text:?}"))
+        Failure::new(format!(
+            "{key} must be an address and port such as 127.0.0.1:8443, not {text:?}"
+        ))
     })
 }
 
@@ -218,7 +225,9 @@ fn loopback(address: SocketAddr) -> Result<SocketAddr, Failure> {
     if address.ip().is_loopback() {
         return Ok(address);
     }
-    Err(Failure::new("server.http is plain HTTP and may only listen on loopback (127.0.0.1 or ::1)"))
+    Err(Failure::new(
+        "server.http is plain HTTP and may only listen on loopback (127.0.0.1 or ::1)",
+    ))
 }
 
 fn truth(key: &str, text: &str) -> Result<bool, Failure> {

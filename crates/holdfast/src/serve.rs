@@ -38,7 +38,10 @@ pub async fn serve(dir: &Path) -> Result<(), Failure> {
     };
     let exchange = wiring::open_exchange(&folder).await?;
     let announce = |bound: &Bound| {
-        eprintln!("serving {} (console, FHIR) and {} (HL7 v2); Ctrl-C stops", bound.https, bound.mllp);
+        eprintln!(
+            "serving {} (console, FHIR) and {} (HL7 v2); Ctrl-C stops",
+            bound.https, bound.mllp
+        );
     };
     let served = run_doors(&exchange, &folder, &config, announce, stop_signal()).await;
     drop(exchange);
@@ -74,9 +77,15 @@ pub async fn run_doors(
         key_pem: identity.key_pem,
         client_authority_pem: authority.certificate_pem().to_owned(),
     };
-    let served =
-        holdfast_server::serve(Arc::clone(exchange), doors, identity, Arc::new(SystemClock), ready, stop)
-            .await;
+    let served = holdfast_server::serve(
+        Arc::clone(exchange),
+        doors,
+        identity,
+        Arc::new(SystemClock),
+        ready,
+        stop,
+    )
+    .await;
     background.abort();
     let _ = background.await;
     served.map_err(|error| match error {
@@ -122,42 +131,31 @@ pub async fn keeper(dir: &Path, from_stdin: bool) -> Result<(), Failure> {
     };
     let secret = Zeroizing::new(passphrase.as_bytes().to_vec());
     drop(passphrase);
-    let keeper = KeeperConfig {
-        dir: folder.keeper(),
-        socket: folder.socket(),
-        origin: ORIGIN.to_owned(),
-    };
+    let keeper =
+        KeeperConfig { dir: folder.keeper(), socket: folder.socket(), origin: ORIGIN.to_owned() };
     let ready = move || {
         println!("ready");
         if !from_stdin {
             eprintln!("the keeper listens; Ctrl-C stops it");
         }
     };
-    let parent_gone = async move {
-        if from_stdin {
-            let mut rest = String::new();
-            while matches!(stdin.read_line(&mut rest).await, Ok(read) if read > 0) {
-                rest.clear();
-            }
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    // The whole process group gets Ctrl-C: the keeper waits for who started it, so
-    // that the last entries of the doors still reach the ledger.
+    // A keeper that somebody started waits for them and not for signals, so that
+    // the last entries of the doors still reach the ledger.
     let stop = async move {
-        if from_stdin {
-            parent_gone.await;
-        } else {
-            stop_signal().await;
+        if !from_stdin {
+            return stop_signal().await;
+        }
+        let mut rest = String::new();
+        while matches!(stdin.read_line(&mut rest).await, Ok(read) if read > 0) {
+            rest.clear();
         }
     };
-    holdfast_keeper::run(keeper, secret, Arc::new(SystemClock), ready, stop).await.map_err(|error| {
-        match error {
+    holdfast_keeper::run(keeper, secret, Arc::new(SystemClock), stop, ready).await.map_err(
+        |error| match error {
             StartError::WrongPassphrase => {
                 Failure::new("the passphrase is wrong: the root key does not open with it")
             }
             other => Failure::new(chain(&other)),
-        }
-    })
+        },
+    )
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use holdfast_base::Sensitive;
 use holdfast_exchange::Exchange;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::failure::Failure;
@@ -108,7 +108,8 @@ impl Authority {
         hosts: Vec<String>,
         usage: ExtendedKeyUsagePurpose,
     ) -> Result<Identity, Failure> {
-        let authority_key = KeyPair::from_pem(self.key_pem.expose()).map_err(certificate_failure)?;
+        let authority_key =
+            KeyPair::from_pem(self.key_pem.expose()).map_err(certificate_failure)?;
         let issuer = Issuer::new(authority_params(), authority_key);
         let key = KeyPair::generate().map_err(certificate_failure)?;
         let mut params = CertificateParams::new(hosts).map_err(certificate_failure)?;

@@ -25,7 +25,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp::from_millis(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Timestamp::from_millis(
+            since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -82,8 +84,9 @@ impl Folder {
                 .create(&folder)
                 .map_err(|error| Failure::io("create", &folder, &error))?;
         }
-        holdfast_keeper::initialise(&self.keeper(), passphrase.as_bytes())
-            .map_err(|error| Failure::new(format!("cannot make the root key: {}", chain(&error))))?;
+        holdfast_keeper::initialise(&self.keeper(), passphrase.as_bytes()).map_err(|error| {
+            Failure::new(format!("cannot make the root key: {}", chain(&error)))
+        })?;
         let path = self.0.join(config::FILE_NAME);
         std::fs::write(&path, config::documented(settings))
             .map_err(|error| Failure::io("write", &path, &error))
@@ -147,11 +150,6 @@ impl KeeperProcess {
             let _ = self.child.kill().await;
         }
     }
-
-    /// Its process id.
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
-    }
 }
 
 /// The keeper's log lines, unchanged.
@@ -175,7 +173,9 @@ pub fn passphrase(config: &Config) -> Result<Zeroizing<String>, Failure> {
         return Ok(Zeroizing::new(text));
     }
     rpassword::prompt_password("Passphrase of the root key: ").map(Zeroizing::new).map_err(|_| {
-        Failure::new("no passphrase: set keeper.passphrase-file or HOLDFAST_PASSPHRASE, or use a terminal")
+        Failure::new(
+            "no passphrase: set keeper.passphrase-file or HOLDFAST_PASSPHRASE, or use a terminal",
+        )
     })
 }
 
@@ -202,6 +202,10 @@ pub fn install_tls_provider() {
 /// error.
 pub fn start_logging(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::new(&config.log_level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     let _ = if config.log_json { builder.json().try_init() } else { builder.try_init() };
 }

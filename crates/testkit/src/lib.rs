@@ -106,7 +106,8 @@ impl TestExchange {
             certificate: None,
             patient: None,
         };
-        let enrolled = self.exchange().create_account(ask, account).await.expect("the account is made");
+        let enrolled =
+            self.exchange().create_account(ask, account).await.expect("the account is made");
         self.enrolled.insert(member.login.to_string(), (role, enrolled));
     }
 
@@ -168,7 +169,8 @@ impl TestExchange {
                 if interface.principal.as_str() == principal {
                     let mut certificate = [number as u8; 32];
                     certificate[0] = place as u8;
-                    let caller = self.exchange().authenticate_system(&certificate, Some(ADDRESS)).await;
+                    let caller =
+                        self.exchange().authenticate_system(&certificate, Some(ADDRESS)).await;
                     return caller.expect("the system is known");
                 }
             }
@@ -183,7 +185,8 @@ impl TestExchange {
     pub async fn send(&self, principal: &str, format: Format, payload: &[u8]) -> Admission {
         let caller = self.system(principal).await;
         let organization = caller.organization().clone();
-        let admitted = self.exchange().admit(&Ask::new(caller), &organization, format, payload).await;
+        let admitted =
+            self.exchange().admit(&Ask::new(caller), &organization, format, payload).await;
         admitted.expect("the payload is kept")
     }
 

@@ -285,7 +285,7 @@ fn convert(arrival: &Arrival<'_>, payload: &[u8]) -> Result<Converted, Refusal> 
             })?;
             holdfast_intake::convert_hl7v2(&message, &settings)
         }
-        Format::Ccda => Err(Refusal::Unsupported { what: "C-CDA" }),
+        Format::Ccda => holdfast_intake::convert_ccda(payload, &settings),
         Format::Fhir => {
             let value = parse_fhir(payload)?;
             holdfast_intake::convert_fhir(&value)

@@ -18,6 +18,13 @@ impl Exchange {
     /// [`ExchangeError::KeeperAway`] as soon as the keeper does not answer; what is
     /// left stays kept.
     pub async fn catch_up(&self) -> Result<usize, ExchangeError> {
+        self.catch_up_older_than(0).await
+    }
+
+    /// As [`catch_up`](Self::catch_up), for payloads that arrived `age_ms` ago or
+    /// earlier: younger ones are on their way.
+    pub(crate) async fn catch_up_older_than(&self, age_ms: i64) -> Result<usize, ExchangeError> {
+        let now = self.now();
         let pending: Vec<_> = self.store().snapshot().pending().collect();
         let mut finished = 0;
         for message in pending {
@@ -28,7 +35,11 @@ impl Exchange {
             let _working = self.mark_in_work(message);
             // It may have been finished since the snapshot was taken.
             let kept = self.store().snapshot().kept(message).map_err(ExchangeError::store)?;
-            if let Some(kept) = kept.filter(|k| k.row.state == holdfast_store::KeptState::Pending) {
+            let due = kept.filter(|kept| {
+                kept.row.state == holdfast_store::KeptState::Pending
+                    && now.millis_since(kept.row.received) >= age_ms
+            });
+            if let Some(kept) = due {
                 self.resume(message, &kept).await?;
                 finished += 1;
             }

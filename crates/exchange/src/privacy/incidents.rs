@@ -32,6 +32,12 @@ pub struct FindingView {
     pub incident: IncidentId,
 }
 
+/// A finding that grows by one patient is the same finding; one that is graver or
+/// has doubled is told again.
+fn is_worth_telling(before: &IncidentFinding, now: &IncidentFinding) -> bool {
+    before.severity != now.severity || now.patients_count >= 2 * before.patients_count.max(1)
+}
+
 impl Exchange {
     /// Adds a finding to the principal's open incident, or opens one.
     pub(crate) async fn add_finding(
@@ -47,7 +53,7 @@ impl Exchange {
             patients_count: finding.patients.len() as u64,
             summary: finding.summary.clone(),
         };
-        let (incident, opened) = {
+        let (incident, opened, news) = {
             let mut incidents = self.office().incidents.lock();
             let open = incidents.values_mut().find(|incident| {
                 incident.principal == finding.principal
@@ -56,11 +62,20 @@ impl Exchange {
             });
             match open {
                 Some(incident) => {
-                    match incident.findings.iter_mut().find(|f| f.detector == finding.detector) {
-                        Some(known) => *known = noted,
-                        None => incident.findings.push(noted),
-                    }
-                    (incident.clone(), false)
+                    let known =
+                        incident.findings.iter_mut().find(|f| f.detector == finding.detector);
+                    let news = match known {
+                        Some(known) => {
+                            let news = is_worth_telling(known, &noted);
+                            *known = noted;
+                            news
+                        }
+                        None => {
+                            incident.findings.push(noted);
+                            true
+                        }
+                    };
+                    (incident.clone(), false, news)
                 }
                 None => {
                     let last = incidents.keys().next_back().map_or(0, |id| id.0);
@@ -74,7 +89,7 @@ impl Exchange {
                         scope: None,
                     };
                     incidents.insert(incident.id, incident.clone());
-                    (incident, true)
+                    (incident, true, true)
                 }
             }
         };
@@ -84,6 +99,9 @@ impl Exchange {
             self.office().incidents.lock().insert(incident.id, incident.clone());
         }
         self.save_system(Kind::Incident, &incident.id.to_string(), &incident).await?;
+        if !news {
+            return Ok(incident.id);
+        }
         let actor = server_actor();
         let mut entries = Vec::new();
         let entry = |event| Entry { at: now, actor: actor.clone(), request: None, event };

@@ -14,6 +14,8 @@ use crate::system::Kind;
 
 /// How often the watch looks: misuse is to be seen in seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What is kept and not finished after so long was left behind by something.
+const SPOOL_AGE_MS: i64 = 2_000;
 /// How many entries it takes at once.
 const LOOK_COUNT_MAX: usize = 5_000;
 
@@ -53,7 +55,7 @@ impl Exchange {
         self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s));
         self.look().await?;
         self.settle_intents().await?;
-        self.catch_up().await.map(drop)
+        self.catch_up_older_than(SPOOL_AGE_MS).await.map(drop)
     }
 
     /// Shows the watch what is new in the ledger, and acts on what it finds.
@@ -78,12 +80,12 @@ impl Exchange {
 
     /// A finding becomes part of an incident; a grave one suspends its principal.
     async fn respond_to(&self, finding: &Finding, placed: &Placed) -> Result<(), ExchangeError> {
-        let told_before = !self.is_news(finding, placed);
-        if told_before {
+        if !self.is_news(finding, placed) {
             return Ok(());
         }
         let incident = self.add_finding(finding, placed.entry.at).await?;
-        if finding.response == Response::Suspend {
+        let free = self.account(&finding.principal).is_none_or(|a| a.suspended.is_none());
+        if finding.response == Response::Suspend && free {
             self.suspend(&server_actor(), &finding.principal, finding.detector, Some(incident))
                 .await?;
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use holdfast_base::PrincipalId;
 use holdfast_exchange::{Ask, Exchange, Module, NewAccount, NewOrganization, Role};
-use holdfast_sample::{Community, Organization};
+use holdfast_sample::{Community, Kind, Organization};
 
 use crate::client::{Client, Credential};
 use crate::config::Config;
@@ -15,9 +15,13 @@ use crate::tls::{Authority, Identity};
 /// US Eastern, where the community lives.
 const TIME_ZONE: &str = "EST5EDT,M3.2.0,M11.1.0";
 
-/// Honey records: plausible, and nobody's.
-const HONEY: [(&str, &str, &str); 2] =
-    [("Verity", "Ashgrove", "1961-02-17"), ("Lucan", "Merriweather", "1978-11-30")];
+/// Honey records: plausible, and nobody's. Family names from both ends of the
+/// alphabet, so that whoever goes through it meets one early.
+const HONEY: [(&str, &str, &str); 3] = [
+    ("Verity", "Ashgrove", "female"),
+    ("Lucan", "Merriweather", "male"),
+    ("Odile", "Cavendish-Thorne", "female"),
+];
 
 /// How everybody of the community comes in.
 pub struct People {
@@ -45,7 +49,11 @@ pub async fn create(
             let identity = authority.system(interface.principal.as_str())?;
             let account = NewAccount {
                 id: interface.principal.clone(),
-                display_name: format!("{} {}", organization.application, interface.channel.as_str()),
+                display_name: format!(
+                    "{} {}",
+                    organization.application,
+                    interface.channel.as_str()
+                ),
                 organization: organization.id.clone(),
                 role: Role::System,
                 npi: None,
@@ -95,13 +103,12 @@ pub fn write_certificates(folder: &Path, people: &People) -> Result<(), Failure>
 }
 
 fn facts(organization: &Organization) -> Result<NewOrganization, Failure> {
-    let module = Module::from_name(organization.kind.as_str())
-        .ok_or_else(|| Failure::new(format!("no module is called {}", organization.kind.as_str())))?;
+    let module = Module::from_name(organization.kind.as_str()).ok_or_else(|| {
+        Failure::new(format!("no module is called {}", organization.kind.as_str()))
+    })?;
     let system = organization.mrn_system();
-    let authorities = [
-        (organization.facility.to_owned(), system.clone()),
-        (organization.oid.to_owned(), system),
-    ];
+    let authorities =
+        [(organization.facility.to_owned(), system.clone()), (organization.oid.to_owned(), system)];
     Ok(NewOrganization {
         id: organization.id.clone(),
         name: organization.name.to_owned(),
@@ -117,44 +124,64 @@ fn facts(organization: &Organization) -> Result<NewOrganization, Failure> {
     })
 }
 
-/// Registers honey patients through the FHIR door of a practice and the hospital,
-/// and marks them as such through the operator's.
+/// Registers honey patients at every organization where people are treated, through
+/// its own door, and marks them as such through the operator's.
 ///
 /// # Errors
 /// When a door refuses.
 pub async fn plant_honey(
     dir: &Path,
     config: &Config,
+    community: &Community,
     people: &People,
     watcher: &Client,
 ) -> Result<(), Failure> {
-    for (principal, identity) in &people.systems {
-        let Some((_, organization)) = principal.as_str().split_once('@') else { continue };
-        if principal.as_str().starts_with("fhir@") {
-            let sender = Client::of_system(dir, config, identity)?;
-            for (number, (given, family, born)) in HONEY.iter().enumerate() {
-                let patient = serde_json::json!({
-                    "resourceType": "Patient",
-                    "active": true,
-                    "identifier": [{
-                        "system": format!("urn:holdfast:{organization}:registration"),
-                        "value": format!("R-{}", 40_417 + number * 7),
-                    }],
-                    "name": [{"use": "official", "family": family, "given": [given]}],
-                    "gender": if number == 0 { "female" } else { "male" },
-                    "birthDate": born,
-                    "address": [{"use": "home", "line": ["410 Larkspur Court"], "city": "Fort Wayne",
-                                 "state": "IN", "postalCode": "46804", "country": "US"}],
-                });
-                let body = serde_json::to_vec(&patient).map_err(|e| Failure::new(e.to_string()))?;
-                let path = format!("/intake/{organization}");
-                let answer =
-                    sender.post(&path, "application/fhir+json", body).await?.accepted()?.json()?;
-                let id = &answer["admissions"][0]["written"][0]["id"];
-                let mark = serde_json::json!({"organization": organization, "patient": id});
-                watcher.post_json("/ops/honey", &mark).await?.accepted()?;
-            }
+    for organization in &community.organizations {
+        if matches!(organization.kind, Kind::Laboratory | Kind::Transcription) {
+            continue;
+        }
+        let identity =
+            organization.interfaces.first().and_then(|i| people.systems.get(&i.principal));
+        let Some(identity) = identity else { continue };
+        let sender = Client::of_system(dir, config, identity)?;
+        for number in 0..HONEY.len() {
+            let body = serde_json::to_vec(&honey(organization, number))
+                .map_err(|error| Failure::new(error.to_string()))?;
+            let path = format!("/intake/{}", organization.slug);
+            let answer =
+                sender.post(&path, "application/fhir+json", body).await?.accepted()?.json()?;
+            let id = &answer["admissions"][0]["written"][0]["id"];
+            let mark = serde_json::json!({"organization": organization.slug, "patient": id});
+            watcher.post_json("/ops/honey", &mark).await?.accepted()?;
         }
     }
     Ok(())
+}
+
+/// A registration like any other. The same person at several organizations would be
+/// one honey record more than once: each has its own.
+fn honey(organization: &Organization, number: usize) -> serde_json::Value {
+    let (given, family, gender) = HONEY[number];
+    let slug_sum: usize = organization.slug.bytes().map(usize::from).sum();
+    let day = 1 + (slug_sum + number * 11) % 28;
+    let year = 1941 + (slug_sum * 7 + number * 13) % 55;
+    serde_json::json!({
+        "resourceType": "Patient",
+        "active": true,
+        "identifier": [{
+            "type": {"coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR",
+            }]},
+            "system": organization.mrn_system(),
+            "value": format!("R-{}", 40_417 + slug_sum + number * 7),
+        }],
+        "name": [{"use": "official", "family": family, "given": [given]}],
+        "gender": gender,
+        "birthDate": format!("{year}-{:02}-{day:02}", 1 + slug_sum % 12),
+        "address": [{
+            "use": "home", "line": [format!("{} Larkspur Court", 100 + slug_sum % 800)],
+            "city": organization.city, "state": organization.state,
+            "postalCode": organization.zip, "country": "US",
+        }],
+    })
 }

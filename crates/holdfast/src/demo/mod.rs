@@ -32,10 +32,8 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
         refuse_inside(&options.dir, path)?;
     }
     let passphrase = random_passphrase();
-    let settings = [
-        ("server.https", options.https.to_string()),
-        ("server.mllp", options.mllp.to_string()),
-    ];
+    let settings =
+        [("server.https", options.https.to_string()), ("server.mllp", options.mllp.to_string())];
     folder.initialise(&passphrase, &settings)?;
     if let Some(path) = &options.passphrase_file {
         write_private(path, format!("{passphrase}\n").as_bytes())?;
@@ -47,11 +45,11 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
     let exchange = wiring::open_exchange(&folder).await?;
     let outcome = async {
         let authority = Authority::of(&exchange, folder.path()).await?;
-        let operator = exchange
-            .set_up(operator_name())
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let operator =
+            exchange.set_up(operator_name()).map_err(|error| Failure::new(error.to_string()))?;
         let community = holdfast_sample::community();
-        let people = community::create(&exchange, &Ask::new(operator), &community, &authority).await?;
+        let people =
+            community::create(&exchange, &Ask::new(operator), &community, &authority).await?;
         let credentials = Credentials { people: people.credentials.clone() };
         if let Some(path) = &options.credentials {
             credentials.write(path)?;
@@ -63,7 +61,8 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, listening) = oneshot::channel::<()>();
         let doors = {
-            let (exchange, folder, config) = (Arc::clone(&exchange), folder.clone(), config.clone());
+            let (exchange, folder, config) =
+                (Arc::clone(&exchange), folder.clone(), config.clone());
             tokio::spawn(async move {
                 let announce = move |_: &holdfast_server::Bound| {
                     let _ = ready.send(());
@@ -113,11 +112,10 @@ async fn show(
         .ok_or(Failure::new("the community has no security officer"))?;
     let watcher = anonymous.clone().sign_in_as(security, &SystemClock).await?;
     let counts = watcher.get("/ops/status").await?.accepted()?.json()?;
-    community::plant_honey(&options.dir, config, people, &watcher).await?;
-    present::summary(&summary, &counts);
-    let clinician = credentials
-        .with_role("clinician")
-        .ok_or(Failure::new("the community has no clinician"))?;
+    community::plant_honey(&options.dir, config, community, people, &watcher).await?;
+    present::summary(&summary, &counts["counts"]);
+    let clinician =
+        credentials.with_role("clinician").ok_or(Failure::new("the community has no clinician"))?;
     let reader = anonymous.sign_in_as(clinician, &SystemClock).await?;
     present::welcome(options, community, credentials, passphrase, &reader, clinician);
     Ok(())

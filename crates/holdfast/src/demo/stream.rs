@@ -88,7 +88,8 @@ pub async fn send(
     }
     bar.finish_and_clear();
     let took_ms = bar.elapsed().as_millis() as u64;
-    let summary = Arc::try_unwrap(summary).map_err(|_| Failure::new("a sender is still at work"))?;
+    let summary =
+        Arc::try_unwrap(summary).map_err(|_| Failure::new("a sender is still at work"))?;
     let summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(Summary { took_ms, ..summary })
 }
@@ -157,9 +158,11 @@ async fn send_mllp(
 /// MSA-1 and, for a refusal, the text of the first ERR segment.
 pub fn read_acknowledgement(bytes: &[u8]) -> (String, Option<String>) {
     let Ok(message) = hl7v2::parse(bytes) else { return ("AR".into(), Some("no HL7 v2".into())) };
-    let field = |segment: &str, number| message.segment(segment).map(|s| s.field(number).text());
-    let code = field("MSA", 1).unwrap_or_default();
-    (code.to_string(), field("ERR", 8).or(field("MSA", 3)).map(|text| text.to_string()))
+    let field = |segment: &str, number| {
+        message.segment(segment).map(|s| s.field(number).text().into_owned())
+    };
+    let reason = field("ERR", 8).or_else(|| field("MSA", 3));
+    (field("MSA", 1).unwrap_or_default(), reason)
 }
 
 /// A connection to the MLLP door that shows a system's certificate.
@@ -189,14 +192,17 @@ impl MllpConnection {
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots)
             .with_client_auth_cert(chain.map_err(unusable)?, key)
-            .map_err(|error| Failure::new(format!("the client certificate cannot be used: {error}")))?;
+            .map_err(|error| {
+                Failure::new(format!("the client certificate cannot be used: {error}"))
+            })?;
         let unreachable = |error: std::io::Error| {
             Failure::new(format!("no answer from the HL7 v2 door at {}: {error}", config.mllp))
         };
         let tcp = TcpStream::connect(config.mllp).await.map_err(unreachable)?;
         let _ = tcp.set_nodelay(true);
         let name = ServerName::try_from("localhost").map_err(|_| Failure::new("no host name"))?;
-        let stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.map_err(unreachable)?;
+        let stream =
+            TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.map_err(unreachable)?;
         Ok(Self { stream, decoder: mllp::Decoder::default() })
     }
 

@@ -17,7 +17,15 @@ const SHARED: [(&str, &str); 5] = [
 
 /// Search fields, and what is put into each.
 const FIELDS: [&str; 10] = [
-    "_id", "identifier", "name", "family", "given", "birthdate", "gender", "phone", "email",
+    "_id",
+    "identifier",
+    "name",
+    "family",
+    "given",
+    "birthdate",
+    "gender",
+    "phone",
+    "email",
     "address-city",
 ];
 const INJECTIONS: [&str; 4] = [
@@ -48,19 +56,30 @@ pub async fn shared_logins(anonymous: &Client, story: &mut Story) -> Result<(), 
             Err(_) => refused += 1,
         }
     }
-    story.tell("attacker", format!("tries {} shared logins, `tester`/`tester` first", SHARED.len()));
-    story.tell("holdfast", format!("refuses {refused} of them: no such account can exist, and none signs in without a code"));
+    story
+        .tell("attacker", format!("tries {} shared logins, `tester`/`tester` first", SHARED.len()));
+    story.tell(
+        "holdfast",
+        format!(
+            "refuses {refused} of them: no such account can exist, and none signs in without a code"
+        ),
+    );
     Ok(())
 }
 
-pub async fn injections(stolen: &Client, victim: &Credential, story: &mut Story) -> Result<(), Failure> {
+pub async fn injections(
+    stolen: &Client,
+    victim: &Credential,
+    story: &mut Story,
+) -> Result<(), Failure> {
     let (mut refused, mut empty) = (0, 0);
     for field in FIELDS {
         for injection in INJECTIONS {
             let encoded: String = injection.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let path = format!("/fhir/{}/Patient?{field}={encoded}&_count=50", victim.organization);
             let answer = stolen.get(&path).await?;
-            let found = answer.json().map_or(0, |body| body["entry"].as_array().map_or(0, Vec::len));
+            let found =
+                answer.json().map_or(0, |body| body["entry"].as_array().map_or(0, Vec::len));
             match (answer.status, found) {
                 (200, 0) => empty += 1,
                 (200, _) => story.fail(format!("an injection in {field} found {found} patients")),
@@ -101,7 +120,10 @@ pub async fn chart_after_chart(
                 let chart = format!("{fhir}/Condition?patient=Patient/{id}");
                 let answer = stolen.get(&chart).await?;
                 if answer.status != 200 {
-                    story.tell("holdfast", format!("answers {}: {}", answer.status, reason(&answer)));
+                    story.tell(
+                        "holdfast",
+                        format!("answers {}: {}", answer.status, reason(&answer)),
+                    );
                     return Ok(reached);
                 }
             }

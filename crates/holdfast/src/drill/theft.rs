@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use aho_corasick::AhoCorasick;
+
 use super::Story;
 use super::attack::Reached;
 use crate::failure::Failure;
@@ -10,22 +12,28 @@ use crate::failure::Failure;
 pub fn copied_folder(dir: &Path, reached: &Reached, story: &mut Story) -> Result<(), Failure> {
     let mut files = Vec::new();
     collect(dir, &mut files)?;
+    let search = AhoCorasick::new(reached.values.iter().flat_map(|value| spellings(value)))
+        .map_err(|_| Failure::new("too many values to look for"))?;
     let mut bytes_count = 0;
     let mut found = 0;
     for file in &files {
         // Files come and go while the exchange works.
         let Ok(bytes) = std::fs::read(file) else { continue };
         bytes_count += bytes.len();
-        found += reached.values.iter().filter(|value| contains(&bytes, value)).count();
+        found += search.find_iter(&bytes).count();
     }
     let megabytes = bytes_count / 1_000_000;
-    story.tell("attacker", format!("copies the data folder: {} files, {megabytes} MB", files.len()));
+    story
+        .tell("attacker", format!("copies the data folder: {} files, {megabytes} MB", files.len()));
     if found > 0 {
         story.fail(format!("{found} values stand readable in the stolen folder"));
     } else {
         story.tell(
             "holdfast",
-            format!("has nothing readable in it: none of {} values that left by the doors", reached.values.len()),
+            format!(
+                "has nothing readable in it: none of {} values that left by the doors",
+                reached.values.len()
+            ),
         );
     }
     Ok(())
@@ -43,9 +51,7 @@ fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) -> Result<(), Failur
     Ok(())
 }
 
-/// Whether the text stands in the bytes, as it is or as UTF-16.
-fn contains(bytes: &[u8], text: &str) -> bool {
-    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let within = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-    within(text.as_bytes()) || within(&wide)
+/// The text as it is, and as UTF-16.
+fn spellings(text: &str) -> [Vec<u8>; 2] {
+    [text.as_bytes().to_vec(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()]
 }

@@ -34,7 +34,8 @@ pub async fn print(
         println!("  +{:>7.2} s  {who:<9} {what}", at.millis_since(began) as f64 / 1000.0);
     }
     println!();
-    let suspended = lines.iter().find(|(_, who, what)| who == "ledger" && what.contains("suspended"));
+    let suspended =
+        lines.iter().find(|(_, who, what)| who == "ledger" && what.contains("suspended"));
     let read_from = story.lines.iter().find(|line| line.what.starts_with("reads chart"));
     if let (Some((at, ..)), Some(line)) = (suspended, read_from) {
         let seconds = at.millis_since(line.at) as f64 / 1000.0;
@@ -63,7 +64,10 @@ fn describe(placed: &serde_json::Value) -> String {
     let what = match text("kind") {
         "alert" => format!(
             "alert {} ({}): {} [{} patients]",
-            text("detector"), text("severity"), text("summary"), event["patients_count"]
+            text("detector"),
+            text("severity"),
+            text("summary"),
+            event["patients_count"]
         ),
         "containment" => format!("{} {}: {}", text("principal"), text("action"), text("reason")),
         _ => format!("incident {} {}: {}", event["incident"], text("step"), text("note")),
