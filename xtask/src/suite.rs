@@ -36,7 +36,7 @@ const REST: &[Step] = &[
     },
     Step {
         name: "documentation",
-        cargo: &["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"],
+        cargo: &["doc", "--workspace", "--no-deps", "--locked"],
         hint: "broken links and examples stand above",
     },
 ];

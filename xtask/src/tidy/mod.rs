@@ -10,6 +10,7 @@ mod options;
 mod settings;
 mod source;
 mod strangers;
+mod unused;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +68,7 @@ fn check(files: &[File]) -> Complaints {
     };
     [
         edges::check(&manifests),
+        unused::check(&manifests, &sources, files),
         clock::check(&sources),
         settings::check(&sources),
         options::check(&sources),
@@ -133,6 +135,7 @@ mod tests {
             "forbid(unsafe_code)",
             "somebody's own folder",
             "ARCHITECTURE.md does not name",
+            "used nowhere",
         ] {
             assert!(all.contains(told), "nobody said `{told}`:\n{all}");
         }
