@@ -35,15 +35,10 @@ fn main() -> Outcome<()> {
     let chart = people::chart()?;
     let view = chart_view(&chart, Purpose::Treatment, false, &today);
     let reader = viewer("Dr. Amara Okafor", "Clinician", vec![Place::Patients, Place::Inbox]);
-    let rows = vec![
-        found_row(&chart.own.patient, &today),
-        found_row(&chart.linked[0].patient, &today),
-    ];
-    let asked = Asked {
-        name: "lindqv".into(),
-        organization: "lakeside-family".into(),
-        ..Asked::default()
-    };
+    let rows =
+        vec![found_row(&chart.own.patient, &today), found_row(&chart.linked[0].patient, &today)];
+    let asked =
+        Asked { name: "lindqv".into(), organization: "lakeside-family".into(), ..Asked::default() };
     let organizations = [
         ("lakeside-family".to_owned(), "Lakeside Family Practice".to_owned()),
         ("mercy-general".to_owned(), "Mercy General Hospital".to_owned()),
@@ -51,15 +46,21 @@ fn main() -> Outcome<()> {
     let found = Finding::Rows(rows, 2);
 
     save(&folder, "sign-in", page::sign_in("", None))?;
-    let wrong = "User name, password and code do not belong together. Try again, with a fresh code.";
+    let wrong =
+        "User name, password and code do not belong together. Try again, with a fresh code.";
     save(&folder, "sign-in-wrong", page::sign_in("dr.okafor", Some(wrong)))?;
     save(&folder, "chart", page::chart(&reader, &view, Some("/office/who")))?;
     save(&folder, "look-up", page::look_up(&reader, &organizations, &asked, &found, true))?;
     save(&folder, "inbox", page::inbox(&reader, &inbox()?, &name_of))?;
     save(&folder, "reviews", page::reviews(&reader, &reviews()?, &name_of))?;
-    let sentence = "Wait a minute and try again; if it stays so, call the operator. Nothing is lost.";
+    let sentence =
+        "Wait a minute and try again; if it stays so, call the operator. Nothing is lost.";
     let number = "9f2c0b7d41e84f0c8a55d3b1a7e6c210";
-    save(&folder, "message", page::message(None, "No record can be opened right now", sentence, number))?;
+    save(
+        &folder,
+        "message",
+        page::message(None, "No record can be opened right now", sentence, number),
+    )?;
 
     let officer = viewer("Ruth Adeyemi", "Privacy officer", vec![Place::Office, Place::Patients]);
     save(&folder, "office", page::office(&officer, &desk()?, None))?;
@@ -70,7 +71,11 @@ fn main() -> Outcome<()> {
         now: at("2026-03-08T15:20:00Z")?,
     };
     save(&folder, "incident", page::incident(&officer, &incident, &name_of))?;
-    save(&folder, "who-looked", page::looks(&officer, "lakeside-family", "5c21", &looks()?, &name_of))?;
+    save(
+        &folder,
+        "who-looked",
+        page::looks(&officer, "lakeside-family", "5c21", &looks()?, &name_of),
+    )?;
     println!("{}", folder.display());
     Ok(())
 }
@@ -127,16 +132,21 @@ fn reviews() -> Outcome<Vec<ReviewItem>> {
 }
 
 fn looks() -> Outcome<Vec<Look>> {
-    let look = |when: &str, who: &str, from: &str, purpose: &str, relationship: &str| -> Outcome<Look> {
-        Ok(Look {
-            at: at(when)?,
-            principal: PrincipalId::new(who)?,
-            organization: Some(OrganizationId::new(from)?),
-            purpose: purpose.into(),
-            relationship: relationship.into(),
-            resources: vec![("Condition".into(), 4), ("Observation".into(), 38), ("Patient".into(), 1)],
-        })
-    };
+    let look =
+        |when: &str, who: &str, from: &str, purpose: &str, relationship: &str| -> Outcome<Look> {
+            Ok(Look {
+                at: at(when)?,
+                principal: PrincipalId::new(who)?,
+                organization: Some(OrganizationId::new(from)?),
+                purpose: purpose.into(),
+                relationship: relationship.into(),
+                resources: vec![
+                    ("Condition".into(), 4),
+                    ("Observation".into(), 38),
+                    ("Patient".into(), 1),
+                ],
+            })
+        };
     Ok(vec![
         look("2026-03-08T15:20:00Z", "dr.okafor", "lakeside-family", "TREAT", "care-team")?,
         look("2026-03-06T02:14:00Z", "j.marsh", "mercy-general", "ETREAT", "none")?,
@@ -144,15 +154,16 @@ fn looks() -> Outcome<Vec<Look>> {
 }
 
 fn accounts() -> Outcome<Vec<AccountView>> {
-    let account = |id: &str, name: &str, role: Role, suspended: Option<&str>| -> Outcome<AccountView> {
-        Ok(AccountView {
-            id: PrincipalId::new(id)?,
-            display_name: name.into(),
-            organization: OrganizationId::new("lakeside-family")?,
-            role,
-            suspended: suspended.map(str::to_owned),
-        })
-    };
+    let account =
+        |id: &str, name: &str, role: Role, suspended: Option<&str>| -> Outcome<AccountView> {
+            Ok(AccountView {
+                id: PrincipalId::new(id)?,
+                display_name: name.into(),
+                organization: OrganizationId::new("lakeside-family")?,
+                role,
+                suspended: suspended.map(str::to_owned),
+            })
+        };
     Ok(vec![
         account("svc.portal", "Patient portal", Role::System, Some("honey-record"))?,
         account("dr.okafor", "Dr. Amara Okafor", Role::Clinician, None)?,
@@ -206,5 +217,11 @@ fn desk() -> Outcome<Desk> {
         verifier_key: "hie.example/ledger+7f3a21c0+AXb1".into(),
         root,
     };
-    Ok(Desk { incidents: vec![incident], findings, accounts: accounts()?, ledger: Some(ledger) })
+    Ok(Desk {
+        incidents: vec![incident],
+        findings,
+        accounts: accounts()?,
+        ledger: Some(ledger),
+        looks_of: Some("lakeside-family".into()),
+    })
 }

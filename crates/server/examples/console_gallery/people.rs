@@ -10,13 +10,31 @@ use crate::Outcome;
 
 /// Her chart.
 pub fn chart() -> Outcome<Chart> {
-    let lakeside = record("lakeside-family", "Lakeside Family Practice", "LF-104482", "Maren Ida", lakeside())?;
+    let lakeside = record(
+        "lakeside-family",
+        "Lakeside Family Practice",
+        "LF-104482",
+        "Maren Ida",
+        lakeside(),
+    )?;
     let mercy = record("mercy-general", "Mercy General Hospital", "00731926", "Maren", mercy())?;
-    let laboratory = record("tri-county-lab", "Tri-County Laboratory", "T-88213", "Maren Ida", laboratory())?;
-    Ok(Chart { own: lakeside, linked: vec![mercy, laboratory], withheld: 2, relationship: Relationship::CareTeam })
+    let laboratory =
+        record("tri-county-lab", "Tri-County Laboratory", "T-88213", "Maren Ida", laboratory())?;
+    Ok(Chart {
+        own: lakeside,
+        linked: vec![mercy, laboratory],
+        withheld: 2,
+        relationship: Relationship::CareTeam,
+    })
 }
 
-fn record(id: &str, name: &str, mrn: &str, given: &str, resources: Vec<Value>) -> Outcome<ChartRecord> {
+fn record(
+    id: &str,
+    name: &str,
+    mrn: &str,
+    given: &str,
+    resources: Vec<Value>,
+) -> Outcome<ChartRecord> {
     let patient = json!({
         "resourceType": "Patient", "birthDate": "1954-03-09", "gender": "female",
         "name": [{"use": "official", "family": "Lindqvist-Osei", "given": [given]}, {"use": "maiden", "family": "Lindqvist", "given": [given]}],
@@ -38,7 +56,9 @@ fn record(id: &str, name: &str, mrn: &str, given: &str, resources: Vec<Value>) -
         organization: OrganizationId::new(id)?,
         organization_name: name.into(),
         patient: disclosed("5c21", patient),
-        resources: all.map(|(place, resource)| disclosed(&id_of(&resource, place), resource)).collect(),
+        resources: all
+            .map(|(place, resource)| disclosed(&id_of(&resource, place), resource))
+            .collect(),
         classes,
     })
 }
@@ -87,7 +107,13 @@ fn visit(kind: &str, what: &str, reason: &str, who: &str, from: &str, to: &str) 
 }
 
 /// Name, LOINC code, unit, range, and the values by date with their flag.
-type Test = (&'static str, &'static str, &'static str, Option<(f64, f64)>, &'static [(&'static str, f64, &'static str)]);
+type Test = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<(f64, f64)>,
+    &'static [(&'static str, f64, &'static str)],
+);
 
 fn results(panel: &str, category: &str, tests: &[Test]) -> Vec<Value> {
     let mut all = Vec::new();
@@ -109,7 +135,9 @@ fn results(panel: &str, category: &str, tests: &[Test]) -> Vec<Value> {
             all.push(one);
         }
     }
-    all.push(json!({"resourceType": "DiagnosticReport", "code": {"text": panel}, "result": members}));
+    all.push(
+        json!({"resourceType": "DiagnosticReport", "code": {"text": panel}, "result": members}),
+    );
     all
 }
 
@@ -129,13 +157,37 @@ fn lakeside() -> Vec<Value> {
         condition("Community-acquired pneumonia", "385093006", "resolved", "2022-11-03"),
         allergy("Penicillin", "Anaphylaxis", "severe", "high"),
         allergy("Codeine", "Nausea", "mild", "low"),
-        drug("Metformin 1,000 mg tablet", "1 tablet by mouth twice a day with meals", "active", "2019-04-02"),
+        drug(
+            "Metformin 1,000 mg tablet",
+            "1 tablet by mouth twice a day with meals",
+            "active",
+            "2019-04-02",
+        ),
         drug("Lisinopril 20 mg tablet", "1 tablet by mouth every morning", "active", "2021-08-15"),
-        drug("Amoxicillin 500 mg capsule", "1 capsule three times a day for 7 days", "stopped", "2018-01-09"),
+        drug(
+            "Amoxicillin 500 mg capsule",
+            "1 capsule three times a day for 7 days",
+            "stopped",
+            "2018-01-09",
+        ),
         shot("Influenza, high-dose, quadrivalent", "197", "2025-10-04", "U7731AA"),
         shot("Tdap", "115", "2019-05-22", "AC52B041"),
-        visit("ambulatory", "Follow-up", "Diabetes and blood pressure", "Dr. Amara Okafor", "2026-02-24T09:30:00-05:00", "2026-02-24T09:55:00-05:00"),
-        visit("ambulatory", "Annual wellness visit", "Yearly check", "Dr. Amara Okafor", "2025-10-04T10:00:00-04:00", "2025-10-04T10:40:00-04:00"),
+        visit(
+            "ambulatory",
+            "Follow-up",
+            "Diabetes and blood pressure",
+            "Dr. Amara Okafor",
+            "2026-02-24T09:30:00-05:00",
+            "2026-02-24T09:55:00-05:00",
+        ),
+        visit(
+            "ambulatory",
+            "Annual wellness visit",
+            "Yearly check",
+            "Dr. Amara Okafor",
+            "2025-10-04T10:00:00-04:00",
+            "2025-10-04T10:40:00-04:00",
+        ),
         pressure("2026-02-24T09:32:00-05:00", 138, 84),
         pressure("2025-10-04T10:05:00-04:00", 142, 88),
         pressure("2025-05-12T08:45:00-04:00", 146, 86),
@@ -143,27 +195,110 @@ fn lakeside() -> Vec<Value> {
         json!({"resourceType": "ServiceRequest", "status": "active"}),
         json!({"resourceType": "Observation", "status": "entered-in-error"}),
     ];
-    all.extend(results("Vital signs", "vital-signs", &[
-        ("Heart rate", "8867-4", "/min", None, &[("2026-02-24", 72.0, ""), ("2025-10-04", 76.0, ""), ("2025-05-12", 70.0, "")]),
-        ("Body weight", "29463-7", "kg", None, &[("2026-02-24", 81.2, ""), ("2025-10-04", 82.6, ""), ("2025-05-12", 84.1, ""), ("2024-11-02", 84.9, "")]),
-    ]));
+    all.extend(results(
+        "Vital signs",
+        "vital-signs",
+        &[
+            (
+                "Heart rate",
+                "8867-4",
+                "/min",
+                None,
+                &[("2026-02-24", 72.0, ""), ("2025-10-04", 76.0, ""), ("2025-05-12", 70.0, "")],
+            ),
+            (
+                "Body weight",
+                "29463-7",
+                "kg",
+                None,
+                &[
+                    ("2026-02-24", 81.2, ""),
+                    ("2025-10-04", 82.6, ""),
+                    ("2025-05-12", 84.1, ""),
+                    ("2024-11-02", 84.9, ""),
+                ],
+            ),
+        ],
+    ));
     all
 }
 
 fn laboratory() -> Vec<Value> {
-    let mut all = results("Diabetes monitoring", "laboratory", &[
-        ("Hemoglobin A1c", "4548-4", "%", Some((4.0, 5.6)), &[
-            ("2026-02-24", 6.8, "H"), ("2025-10-04", 7.1, "H"), ("2025-05-12", 7.6, "H"), ("2024-11-02", 8.2, "H"), ("2024-04-19", 8.0, "H")]),
-        ("Glucose, fasting", "1558-6", "mg/dL", Some((70.0, 99.0)), &[
-            ("2026-02-24", 118.0, "H"), ("2025-10-04", 126.0, "H"), ("2025-05-12", 139.0, "H")]),
-        ("Albumin/creatinine, urine", "9318-7", "mg/g", Some((0.0, 30.0)), &[("2026-02-24", 21.0, ""), ("2025-05-12", 34.0, "H")]),
-    ]);
-    all.extend(results("Basic metabolic panel", "laboratory", &[
-        ("Sodium", "2951-2", "mmol/L", Some((135.0, 145.0)), &[("2026-02-24", 139.0, "N"), ("2025-10-04", 141.0, "N"), ("2025-05-12", 140.0, "N")]),
-        ("Potassium", "2823-3", "mmol/L", Some((3.5, 5.1)), &[("2026-02-24", 6.3, "HH"), ("2025-10-04", 4.6, "N"), ("2025-05-12", 4.4, "N")]),
-        ("Creatinine", "2160-0", "mg/dL", Some((0.5, 1.1)), &[("2026-02-24", 0.94, "N"), ("2025-10-04", 0.91, "N"), ("2025-05-12", 0.88, "N")]),
-        ("Calcium", "17861-6", "mg/dL", Some((8.6, 10.3)), &[("2026-02-24", 8.2, "L"), ("2025-10-04", 9.1, "N")]),
-    ]));
+    let mut all = results(
+        "Diabetes monitoring",
+        "laboratory",
+        &[
+            (
+                "Hemoglobin A1c",
+                "4548-4",
+                "%",
+                Some((4.0, 5.6)),
+                &[
+                    ("2026-02-24", 6.8, "H"),
+                    ("2025-10-04", 7.1, "H"),
+                    ("2025-05-12", 7.6, "H"),
+                    ("2024-11-02", 8.2, "H"),
+                    ("2024-04-19", 8.0, "H"),
+                ],
+            ),
+            (
+                "Glucose, fasting",
+                "1558-6",
+                "mg/dL",
+                Some((70.0, 99.0)),
+                &[
+                    ("2026-02-24", 118.0, "H"),
+                    ("2025-10-04", 126.0, "H"),
+                    ("2025-05-12", 139.0, "H"),
+                ],
+            ),
+            (
+                "Albumin/creatinine, urine",
+                "9318-7",
+                "mg/g",
+                Some((0.0, 30.0)),
+                &[("2026-02-24", 21.0, ""), ("2025-05-12", 34.0, "H")],
+            ),
+        ],
+    );
+    all.extend(results(
+        "Basic metabolic panel",
+        "laboratory",
+        &[
+            (
+                "Sodium",
+                "2951-2",
+                "mmol/L",
+                Some((135.0, 145.0)),
+                &[
+                    ("2026-02-24", 139.0, "N"),
+                    ("2025-10-04", 141.0, "N"),
+                    ("2025-05-12", 140.0, "N"),
+                ],
+            ),
+            (
+                "Potassium",
+                "2823-3",
+                "mmol/L",
+                Some((3.5, 5.1)),
+                &[("2026-02-24", 6.3, "HH"), ("2025-10-04", 4.6, "N"), ("2025-05-12", 4.4, "N")],
+            ),
+            (
+                "Creatinine",
+                "2160-0",
+                "mg/dL",
+                Some((0.5, 1.1)),
+                &[("2026-02-24", 0.94, "N"), ("2025-10-04", 0.91, "N"), ("2025-05-12", 0.88, "N")],
+            ),
+            (
+                "Calcium",
+                "17861-6",
+                "mg/dL",
+                Some((8.6, 10.3)),
+                &[("2026-02-24", 8.2, "L"), ("2025-10-04", 9.1, "N")],
+            ),
+        ],
+    ));
     all.push(json!({"resourceType": "Observation", "status": "final", "effectiveDateTime": "2025-10-05", "code": {"text": "Urine culture"},
         "category": [{"coding": [{"code": "laboratory"}]}], "valueString": "No growth after 48 hours of incubation at 35 °C.\nReviewed by the microbiologist on call."}));
     all
@@ -181,11 +316,35 @@ fn mercy() -> Vec<Value> {
         condition("Type 2 diabetes mellitus", "44054006", "active", "2014-07-02"),
         condition("Pneumonia of right lower lobe", "233604007", "active", "2026-02-28"),
         allergy("Penicillin", "Hives", "moderate", "high"),
-        drug("Levofloxacin 750 mg tablet", "1 tablet once a day for 5 days", "completed", "2026-03-03"),
+        drug(
+            "Levofloxacin 750 mg tablet",
+            "1 tablet once a day for 5 days",
+            "completed",
+            "2026-03-03",
+        ),
         shot("Influenza, high-dose, quadrivalent", "197", "2025-10-04", "U7731AA"),
-        visit("inpatient encounter", "Medicine", "Fever and cough", "Dr. Helene Marsh", "2026-02-28T22:10:00-05:00", "2026-03-03T14:00:00-05:00"),
-        document("Discharge summary", "final", "2026-03-03T16:42:00-05:00", "Dr. Jonas Abara", text),
-        document("Neurology consultation", "preliminary", "2026-03-02T11:20:00-05:00", "Dr. Helene Marsh", early),
+        visit(
+            "inpatient encounter",
+            "Medicine",
+            "Fever and cough",
+            "Dr. Helene Marsh",
+            "2026-02-28T22:10:00-05:00",
+            "2026-03-03T14:00:00-05:00",
+        ),
+        document(
+            "Discharge summary",
+            "final",
+            "2026-03-03T16:42:00-05:00",
+            "Dr. Jonas Abara",
+            text,
+        ),
+        document(
+            "Neurology consultation",
+            "preliminary",
+            "2026-03-02T11:20:00-05:00",
+            "Dr. Helene Marsh",
+            early,
+        ),
         json!({"resourceType": "DocumentReference", "status": "current", "docStatus": "final", "date": "2026-02-28",
             "type": {"text": "Chest radiograph"}, "author": [{"display": "Dr. Priya Raman"}],
             "content": [{"attachment": {"contentType": "application/pdf", "title": "Chest, two views", "data": STANDARD.encode([0; 40_000])}}]}),

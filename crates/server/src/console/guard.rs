@@ -48,9 +48,10 @@ pub(super) async fn as_page(context: RequestContext, request: Request, next: Nex
     if response.extensions().get::<Failure>().is_some() {
         return render(response, shown);
     }
-    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
-        kind.to_str().is_ok_and(|kind| kind.starts_with("text/html"))
-    });
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("text/html")));
     if response.status().is_client_error() && !is_page {
         // A form, path or query that an extractor could not read.
         let failure = Failure::incorrect("something is missing or has a wrong form");

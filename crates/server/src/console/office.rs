@@ -4,7 +4,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, Redirect};
 use holdfast_base::{IncidentId, PrincipalId};
-use holdfast_exchange::{Ask, ScopeQuery};
+use holdfast_exchange::{Role, ScopeQuery};
 use serde::Deserialize;
 
 use super::charts::organization;
@@ -50,11 +50,15 @@ pub(super) async fn desk(
     let accounts = state.exchange.account_views(&ask);
     let ledger = state.exchange.ledger_state().await.ok();
     let told = match told.done.as_deref() {
-        Some("suspended") => Some("The account is suspended: its sessions are closed, and no key leaves for it."),
+        Some("suspended") => {
+            Some("The account is suspended: its sessions are closed, and no key leaves for it.")
+        }
         Some("lifted") => Some("The suspension is lifted: the account may sign in again."),
         _ => None,
     };
-    let desk = Desk { incidents, findings, accounts, ledger };
+    let answers_for = ask.caller.role() == Role::PrivacyOfficer;
+    let looks_of = answers_for.then(|| ask.caller.organization().to_string());
+    let desk = Desk { incidents, findings, accounts, ledger, looks_of };
     Ok(page(page::office(&viewer(&state, &ask), &desk, told)))
 }
 
@@ -128,17 +132,9 @@ pub(super) async fn who_looked(
     Asking(ask): Asking,
     Query(whose): Query<Whose>,
 ) -> Result<Html<String>, Failure> {
-    looks(&state, &ask, whose.organization.trim(), whose.patient.trim()).await
-}
-
-async fn looks(
-    state: &AppState,
-    ask: &Ask,
-    keeping: &str,
-    patient: &str,
-) -> Result<Html<String>, Failure> {
-    let looks = state.exchange.who_looked(ask, &organization(keeping)?, patient).await?;
-    Ok(page(page::looks(&viewer(state, ask), keeping, patient, &looks, &named(state))))
+    let (keeping, patient) = (whose.organization.trim(), whose.patient.trim());
+    let looks = state.exchange.who_looked(&ask, &organization(keeping)?, patient).await?;
+    Ok(page(page::looks(&viewer(&state, &ask), keeping, patient, &looks, &named(&state))))
 }
 
 #[cfg(test)]

@@ -71,9 +71,9 @@ fn problem(error: &ExchangeError) -> Option<String> {
             "User name, password and code do not belong together. Try again, with a fresh code."
                 .to_owned(),
         ),
-        ExchangeError::Throttled { wait_seconds } => Some(format!(
-            "Too many attempts failed. Wait {wait_seconds} seconds, then try again."
-        )),
+        ExchangeError::Throttled { wait_seconds } => {
+            Some(format!("Too many attempts failed. Wait {wait_seconds} seconds, then try again."))
+        }
         ExchangeError::Suspended => {
             Some("This account is suspended. Ask your privacy office.".to_owned())
         }
@@ -99,8 +99,7 @@ pub(super) async fn sign_out(
 
 /// The session's cookie; it ends with the browser's session at the latest.
 fn cookie(token: &str, more: &str) -> Result<HeaderValue, Failure> {
-    let text =
-        format!("{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{more}");
+    let text = format!("{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{more}");
     let mut value = HeaderValue::try_from(text).map_err(|_| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", "a token is no header value")
     })?;

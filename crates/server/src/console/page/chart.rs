@@ -158,9 +158,27 @@ fn parts(view: &ChartView) -> Vec<Part> {
         },
     };
     let mut parts = vec![
-        listed("problems", "Problems", &view.problems, ["Problem", "Since"], "No problems are recorded."),
-        listed("medications", "Medications", &view.medications, ["Medication", "From"], "No medications are recorded."),
-        listed("allergies", "Allergies", &view.allergies, ["Substance", "Since"], "No allergies are recorded. That is not the same as none: ask the patient."),
+        listed(
+            "problems",
+            "Problems",
+            &view.problems,
+            ["Problem", "Since"],
+            "No problems are recorded.",
+        ),
+        listed(
+            "medications",
+            "Medications",
+            &view.medications,
+            ["Medication", "From"],
+            "No medications are recorded.",
+        ),
+        listed(
+            "allergies",
+            "Allergies",
+            &view.allergies,
+            ["Substance", "Since"],
+            "No allergies are recorded. That is not the same as none: ask the patient.",
+        ),
         panels("labs", "Laboratory", &view.panels, "No laboratory results are recorded."),
         vitals,
         Part {
@@ -170,7 +188,13 @@ fn parts(view: &ChartView) -> Vec<Part> {
             body: report_list(&view.reports, &names),
         },
         listed("visits", "Visits", &view.visits, ["Visit", "When"], "No visits are recorded."),
-        listed("immunizations", "Immunizations", &view.immunizations, ["Vaccine", "Given"], "No immunizations are recorded."),
+        listed(
+            "immunizations",
+            "Immunizations",
+            &view.immunizations,
+            ["Vaccine", "Given"],
+            "No immunizations are recorded.",
+        ),
     ];
     if !view.procedures.is_empty() {
         parts.push(listed("procedures", "Procedures", &view.procedures, ["Procedure", "When"], ""));
@@ -294,5 +318,83 @@ fn sources(view: &ChartView) -> Markup {
                 p.detail { (counted(view.struck, "entry").replace("entrys", "entries")) " marked as entered in error and not shown." }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_base::{ClassSet, OrganizationId, Purpose, Timestamp};
+    use holdfast_exchange::{Chart, ChartRecord, Disclosed, Relationship};
+    use serde_json::{Value, json};
+
+    use super::super::super::view::{Moment, chart_view};
+    use super::*;
+
+    fn disclosed(resource: Value) -> Disclosed {
+        Disclosed {
+            resource_type: resource["resourceType"].as_str().unwrap_or_default().into(),
+            resource,
+            id: "r".into(),
+            version: 1,
+            last_updated: Timestamp::from_millis(0),
+            classes: ClassSet::ALL,
+        }
+    }
+
+    /// The page of a record whose every text tries to be markup.
+    fn hostile(withheld: usize) -> String {
+        let text = "\"><script>alert(1)</script><b style='x' onclick=y>";
+        let concept = json!({"text": text});
+        let resources = [
+            json!({"resourceType": "Condition", "code": concept}),
+            json!({"resourceType": "AllergyIntolerance", "code": concept, "criticality": "high"}),
+            json!({"resourceType": "MedicationRequest", "medicationCodeableConcept": concept}),
+            json!({"resourceType": "Observation", "code": concept, "valueString": text, "interpretation": [concept]}),
+            json!({"resourceType": "DiagnosticReport", "code": concept, "conclusion": text}),
+            json!({"resourceType": "Encounter", "class": {"display": text}, "reasonCode": [concept]}),
+        ];
+        let own = ChartRecord {
+            organization: OrganizationId::new("lakeside").expect("a name"),
+            organization_name: text.into(),
+            patient: disclosed(json!({"resourceType": "Patient", "name": [{"text": text}]})),
+            resources: resources.into_iter().map(disclosed).collect(),
+            classes: ClassSet::ALL,
+        };
+        let chart =
+            Chart { own, linked: Vec::new(), withheld, relationship: Relationship::CareTeam };
+        let today = Moment::parse("2026-03-08").expect("a day");
+        let view = chart_view(&chart, Purpose::Treatment, false, &today);
+        let reader = Viewer {
+            name: text.into(),
+            organization: text.into(),
+            role: "Clinician".into(),
+            places: vec![Place::Patients],
+        };
+        super::chart(&reader, &view, None).into_string()
+    }
+
+    #[test]
+    fn what_a_record_says_never_becomes_markup() {
+        let page = hostile(0);
+        assert!(page.contains("&lt;script&gt;alert(1)"), "the text itself is shown");
+        for forbidden in ["<script", "<b style", "javascript:"] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+    }
+
+    #[test]
+    fn a_page_needs_nothing_that_the_policy_forbids() {
+        let page = hostile(0);
+        let own = page.replace("&lt;b style='x' onclick=y&gt;", "");
+        assert!(
+            !own.contains(" style=") && !own.contains(" onclick="),
+            "no inline style or script"
+        );
+    }
+
+    #[test]
+    fn what_is_withheld_is_said_in_numbers_and_only_then() {
+        assert!(hostile(2).contains("2 records withheld by policy."));
+        assert!(!hostile(0).contains("withheld by policy"));
     }
 }

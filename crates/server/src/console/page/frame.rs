@@ -72,28 +72,31 @@ pub(crate) struct Viewer {
 
 /// A page for whoever is signed in.
 pub(super) fn framed(title: &str, viewer: &Viewer, here: Option<Place>, main: Markup) -> Markup {
-    document(title, html! {
-        a.skip href="#main" { "Skip to content" }
-        header.bar {
-            div.bar-in {
-                a.brand href="/" { (mark()) "Holdfast" }
-                nav aria-label="Console" {
-                    @for place in &viewer.places {
-                        a href=(place.path()) aria-current=[(here == Some(*place)).then_some("page")] {
-                            (place.name())
+    document(
+        title,
+        html! {
+            a.skip href="#main" { "Skip to content" }
+            header.bar {
+                div.bar-in {
+                    a.brand href="/" { (mark()) "Holdfast" }
+                    nav aria-label="Console" {
+                        @for place in &viewer.places {
+                            a href=(place.path()) aria-current=[(here == Some(*place)).then_some("page")] {
+                                (place.name())
+                            }
                         }
                     }
+                    div.who {
+                        span.who-name { (viewer.name) }
+                        span.who-role { (viewer.role) ", " (viewer.organization) }
+                    }
+                    form action="/sign-out" method="post" { button.quiet { "Sign out" } }
                 }
-                div.who {
-                    span.who-name { (viewer.name) }
-                    span.who-role { (viewer.role) ", " (viewer.organization) }
-                }
-                form action="/sign-out" method="post" { button.quiet { "Sign out" } }
             }
-        }
-        main #main tabindex="-1" { (main) }
-        footer.foot { p { "Every record that is opened is written to the ledger, with who and what for." } }
-    })
+            main #main tabindex="-1" { (main) }
+            footer.foot { p { "Every record that is opened is written to the ledger, with who and what for." } }
+        },
+    )
 }
 
 /// A page on its own.
@@ -120,14 +123,14 @@ fn document(title: &str, body: Markup) -> Markup {
     }
 }
 
-/// A root that holds a stone: the holdfast of seaweed.
+/// Two posts and the line made fast between them: an H.
 pub(super) fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 24 24" width="24" height="24" aria-hidden="true" focusable="false" {
-            path d="M12 2v9M12 11c0 5-2.6 7.6-7 9M12 11c0 5 2.6 7.6 7 9M12 11v11M12 7c-2.2 0-4-1.4-4.6-3.4M12 7c2.2 0 4-1.4 4.6-3.4"
-                fill="none" stroke="currentColor" stroke-width="1.9" stroke-linecap="round" {}
+            path d="M5.5 3.5v17M18.5 3.5v17M5.5 13.4c2.6-4.6 5-4.3 6.5-1.4s3.9 3.2 6.5-1.4"
+                fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" {}
         }
     }
 }
 
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath d='M12 2v9M12 11c0 5-2.6 7.6-7 9M12 11c0 5 2.6 7.6 7 9M12 11v11M12 7c-2.2 0-4-1.4-4.6-3.4M12 7c2.2 0 4-1.4 4.6-3.4' fill='none' stroke='%230b5d5e' stroke-width='2.2' stroke-linecap='round'/%3E%3C/svg%3E";
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath d='M5.5 3.5v17M18.5 3.5v17M5.5 13.4c2.6-4.6 5-4.3 6.5-1.4s3.9 3.2 6.5-1.4' fill='none' stroke='%230b5d5e' stroke-width='2.4' stroke-linecap='round'/%3E%3C/svg%3E";

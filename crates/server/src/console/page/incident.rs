@@ -12,6 +12,8 @@ use super::office::{detector, lift_form, patients, severity_tag, status_tag};
 use super::parts::{date_time, grouped, nothing};
 
 const DAY_MS: i64 = 86_400_000;
+/// How a scope names the state of those whose state is not known.
+const RESIDENCE_UNKNOWN: &str = "unknown";
 /// Outer limit for notices of a breach. 45 CFR 164.404(b), 164.406(b), 164.410(b).
 const NOTICE_DUE_DAYS: i64 = 60;
 /// From so many residents of one state on, media have to be told. 45 CFR 164.406(a):
@@ -33,7 +35,11 @@ pub(crate) struct IncidentView {
 }
 
 /// The incident's page.
-pub(crate) fn incident(viewer: &Viewer, view: &IncidentView, name_of: &dyn Fn(&str) -> String) -> Markup {
+pub(crate) fn incident(
+    viewer: &Viewer,
+    view: &IncidentView,
+    name_of: &dyn Fn(&str) -> String,
+) -> Markup {
     let IncidentView { incident, scope, account, now } = view;
     let title = format!("Incident {}", incident.reference());
     let main = html! {
@@ -95,20 +101,21 @@ fn deadline(discovered: Timestamp, now: Timestamp, scope: &Scope) -> Markup {
     let media: Vec<&str> = totals
         .states
         .iter()
+        .filter(|(state, _)| *state != RESIDENCE_UNKNOWN)
         .filter(|(_, count)| count.persons > MEDIA_RESIDENTS_OVER)
         .map(|(state, _)| state.as_str())
         .collect();
     html! {
         div class={ "deadline" @if days < 0 { " overdue" } } {
             p {
-                b { "Persons have to be told by " (Moment::of(due).date()) } ", " (left) ". "
-                "That is the outer limit of HIPAA (45 CFR 164.404); states and contracts often ask for less. The drafted notices list each one."
+                b { "If this is a breach, persons have to be told by " (Moment::of(due).date()) } ", " (left) ". "
+                "That is HIPAA’s outer limit (45 CFR 164.404); states and contracts often ask for less, and the drafted notices list each one."
             }
             @if totals.persons >= SECRETARY_PERSONS_MIN {
-                p { (grouped(totals.persons)) " persons: the Secretary of HHS has to be told by the same day (45 CFR 164.408(b))." }
+                p { (grouped(totals.persons)) " persons: then the Secretary of HHS has to be told by the same day, too (45 CFR 164.408(b))." }
             }
             @if !media.is_empty() {
-                p { "Media have to be told in " (media.join(", ")) " (45 CFR 164.406)." }
+                p { "Media have to be told in these states: " (media.join(", ")) " (45 CFR 164.406)." }
             }
         }
     }
@@ -133,7 +140,7 @@ fn totals(incident: &Incident, scope: &Scope, name_of: &dyn Fn(&str) -> String) 
             div { dt { "Persons" } dd { (grouped(totals.persons)) } }
             div { dt { "Records" } dd { (grouped(totals.patients)) } }
             div { dt { "Organizations" } dd { (totals.organizations.len()) } }
-            div { dt { "States" } dd { (totals.states.len()) } }
+            div { dt { "States" } dd { (totals.states.keys().filter(|state| *state != RESIDENCE_UNKNOWN).count()) } }
         }
         div.columns {
             div {
@@ -142,7 +149,7 @@ fn totals(incident: &Incident, scope: &Scope, name_of: &dyn Fn(&str) -> String) 
             }
             div {
                 h3 { "By state" }
-                (count_table("State", totals.states.iter().map(|(state, c)| (state.clone(), c.persons, c.patients))))
+                (count_table("State", totals.states.iter().map(|(state, c)| (state_name(state), c.persons, c.patients))))
             }
             div {
                 h3 { "By class" }
@@ -156,6 +163,10 @@ fn totals(incident: &Incident, scope: &Scope, name_of: &dyn Fn(&str) -> String) 
             a.button href=(query) { "Download the rows (CSV)" }
         }
     }
+}
+
+fn state_name(state: &str) -> String {
+    if state == RESIDENCE_UNKNOWN { "Not known".to_owned() } else { state.to_owned() }
 }
 
 fn count_table(what: &str, rows: impl Iterator<Item = (String, u64, u64)>) -> Markup {

@@ -21,7 +21,11 @@ fn news(what: &str) -> &str {
 }
 
 /// The inbox. `name_of` knows organizations by name.
-pub(crate) fn inbox(viewer: &Viewer, items: &[InboxItem], name_of: &dyn Fn(&str) -> String) -> Markup {
+pub(crate) fn inbox(
+    viewer: &Viewer,
+    items: &[InboxItem],
+    name_of: &dyn Fn(&str) -> String,
+) -> Markup {
     let main = html! {
         h1 { "Inbox" }
         p.lead { "News about your organization’s patients. A name appears when you open the chart, because to show it is to open the record." }
@@ -49,7 +53,11 @@ pub(crate) fn inbox(viewer: &Viewer, items: &[InboxItem], name_of: &dyn Fn(&str)
 }
 
 /// Records that may belong to a person already known.
-pub(crate) fn reviews(viewer: &Viewer, items: &[ReviewItem], name_of: &dyn Fn(&str) -> String) -> Markup {
+pub(crate) fn reviews(
+    viewer: &Viewer,
+    items: &[ReviewItem],
+    name_of: &dyn Fn(&str) -> String,
+) -> Markup {
     let main = html! {
         h1 { "Reviews" }
         p.lead { "New records that may belong to somebody already known. Until somebody decides, they stay apart." }
@@ -73,14 +81,16 @@ pub(crate) fn reviews(viewer: &Viewer, items: &[ReviewItem], name_of: &dyn Fn(&s
     framed("Reviews", viewer, Some(Place::Reviews), main)
 }
 
-/// The form that asks whose record it is.
-pub(crate) fn who_form(organization: &str, patient: &str) -> Markup {
+/// The form that asks whose record of `organization` it is.
+pub(super) fn who_form(organization: &str) -> Markup {
     html! {
         form.inline action="/office/who" method="get" {
-            div.field { label for="w-organization" { "Organization" }
-                input #w-organization name="organization" required value=(organization) maxlength="40" spellcheck="false"; }
+            input type="hidden" name="organization" value=(organization);
             div.field.wide { label for="w-patient" { "Patient id" }
-                input #w-patient name="patient" required value=(patient) maxlength="64" spellcheck="false"; }
+                input #w-patient name="patient" required maxlength="64" spellcheck="false"
+                    aria-describedby="w-hint";
+                p.hint #w-hint { "The last part of the chart’s address. It says nothing about the person." }
+            }
             div.field.act { button { "Show who looked" } }
         }
     }

@@ -99,7 +99,9 @@ pub(crate) fn look_up(
 
 fn found(rows: &[FoundRow], total: usize, asked: &Asked) -> Markup {
     if rows.is_empty() {
-        return nothing("Nobody fits. Check the spelling, or try the birth date or record number alone.");
+        return nothing(
+            "Nobody fits. Check the spelling, or try the birth date or record number alone.",
+        );
     }
     html! {
         h2 {

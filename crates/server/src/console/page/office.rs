@@ -18,12 +18,16 @@ pub(crate) struct Desk {
     pub accounts: Vec<AccountView>,
     /// Where the ledger stands; `None` while the keeper does not answer.
     pub ledger: Option<LedgerState>,
+    /// Of whose records the reader may ask who looked: an organization's id.
+    pub looks_of: Option<String>,
 }
 
 /// The office's page; `told` says what was just done.
 pub(crate) fn office(viewer: &Viewer, desk: &Desk, told: Option<&str>) -> Markup {
-    let suspended: Vec<&AccountView> = desk.accounts.iter().filter(|a| a.suspended.is_some()).collect();
-    let open = desk.incidents.iter().filter(|incident| incident.status.as_str() != "closed").count();
+    let suspended: Vec<&AccountView> =
+        desk.accounts.iter().filter(|a| a.suspended.is_some()).collect();
+    let open =
+        desk.incidents.iter().filter(|incident| incident.status.as_str() != "closed").count();
     let main = html! {
         h1 { "Privacy and security office" }
         @if let Some(told) = told { p.told-done role="status" { (told) } }
@@ -49,9 +53,11 @@ pub(crate) fn office(viewer: &Viewer, desk: &Desk, told: Option<&str>) -> Markup
             (suspend_form(&desk.accounts))
             @for account in suspended { (lift_form(account)) }
         }
-        section.part aria-labelledby="who-h" {
-            h2 #who-h { "Who looked at a patient" }
-            (who_form("", ""))
+        @if let Some(organization) = &desk.looks_of {
+            section.part aria-labelledby="who-h" {
+                h2 #who-h { "Who looked at a patient" }
+                (who_form(organization))
+            }
         }
         @if let Some(ledger) = &desk.ledger {
             section.part aria-labelledby="ledger-h" {

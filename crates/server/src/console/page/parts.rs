@@ -55,7 +55,10 @@ mod tests {
     #[test]
     fn counts_read_as_people_write_them() {
         assert_eq!(counted(1, "patient"), "1 patient");
-        assert_eq!((counted(0, "match"), counted(2, "record")), ("0 matches".into(), "2 records".into()));
+        assert_eq!(
+            (counted(0, "match"), counted(2, "record")),
+            ("0 matches".into(), "2 records".into())
+        );
         assert_eq!([0, 999, 1000, 3_900_000].map(grouped), ["0", "999", "1,000", "3,900,000"]);
     }
 }

@@ -59,11 +59,13 @@ impl Plot {
         let values = dated.iter().flat_map(|(_, numbers)| numbers.iter().copied());
         let bounds = newest.bounds;
         let all = values.chain(bounds.0).chain(bounds.1).filter(|value| value.is_finite());
-        let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) =
+            all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
         let span = if high > low { high - low } else { 1.0 };
         let y = |value: f64| MARGIN + (HEIGHT - 2.0 * MARGIN) * (high - value) / span;
         let x = |at: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (at - first) / (last - first);
-        let line = |part: usize| dated.iter().map(|(at, numbers)| (x(*at), y(numbers[part]))).collect();
+        let line =
+            |part: usize| dated.iter().map(|(at, numbers)| (x(*at), y(numbers[part]))).collect();
         let band = match bounds {
             (None, None) => None,
             (low, high) => Some((high.map_or(0.0, y), low.map_or(HEIGHT, y))),
@@ -73,7 +75,8 @@ impl Plot {
 }
 
 fn points(line: &[(f64, f64)]) -> String {
-    let points: Vec<String> = line.iter().map(|(x, y)| format!("{},{}", fixed(*x), fixed(*y))).collect();
+    let points: Vec<String> =
+        line.iter().map(|(x, y)| format!("{},{}", fixed(*x), fixed(*y))).collect();
     points.join(" ")
 }
 
@@ -117,14 +120,22 @@ mod tests {
 
     #[test]
     fn values_of_another_unit_or_without_a_date_are_not_drawn() {
-        assert!(Plot::of(&series(&[("2024-03-01", &[1.0], "u"), ("2024-01-01", &[1.0], "w")])).is_none());
-        assert!(Plot::of(&series(&[("2024-03-01", &[1.0], "u"), ("never", &[1.0], "u")])).is_none());
+        assert!(
+            Plot::of(&series(&[("2024-03-01", &[1.0], "u"), ("2024-01-01", &[1.0], "w")]))
+                .is_none()
+        );
+        assert!(
+            Plot::of(&series(&[("2024-03-01", &[1.0], "u"), ("never", &[1.0], "u")])).is_none()
+        );
         assert!(Plot::of(&series(&[])).is_none());
     }
 
     #[test]
     fn a_blood_pressure_is_two_lines() {
-        let plot = Plot::of(&series(&[("2024-03-01", &[9.0, 5.0], "u"), ("2024-01-01", &[8.0, 4.0], "u")]));
+        let plot = Plot::of(&series(&[
+            ("2024-03-01", &[9.0, 5.0], "u"),
+            ("2024-01-01", &[8.0, 4.0], "u"),
+        ]));
         assert_eq!(plot.map(|plot| plot.lines.len()), Some(2));
     }
 }

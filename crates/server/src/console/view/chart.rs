@@ -16,8 +16,13 @@ use super::text::{codes, text};
 
 /// Types that a section shows, or that only serve what it shows.
 const SHOWN: [&str; 7] = [
-    "Observation", "DiagnosticReport", "DocumentReference", "Composition", "Medication",
-    "Provenance", "Patient",
+    "Observation",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Composition",
+    "Medication",
+    "Provenance",
+    "Patient",
 ];
 
 /// A resource of the chart, and which record it is from.
@@ -84,13 +89,19 @@ pub(crate) struct ChartView {
 }
 
 /// The view of `chart`, opened for `purpose`, on the day of `today`.
-pub(crate) fn chart_view(chart: &Chart, purpose: Purpose, emergency: bool, today: &Moment) -> ChartView {
+pub(crate) fn chart_view(
+    chart: &Chart,
+    purpose: Purpose,
+    emergency: bool,
+    today: &Moment,
+) -> ChartView {
     let records: Vec<&ChartRecord> = std::iter::once(&chart.own).chain(&chart.linked).collect();
     let all = records.iter().enumerate().flat_map(|(source, record)| {
         let item = move |resource| Item { source, id: "", resource };
         record.resources.iter().map(move |d| Item { id: &d.id, ..item(&d.resource) })
     });
-    let (struck, items): (Vec<Item<'_>>, Vec<Item<'_>>) = all.partition(|item| is_struck(item.resource));
+    let (struck, items): (Vec<Item<'_>>, Vec<Item<'_>>) =
+        all.partition(|item| is_struck(item.resource));
     let person = person_view(&chart.own.patient, today);
     let source = |record: &&ChartRecord| source(record, &person, today);
     let sources = records.iter().map(source).collect();
@@ -183,8 +194,12 @@ fn standing(relationship: Relationship, purpose: Purpose, emergency: bool) -> St
 /// What the record holds besides what the sections show.
 fn unlisted(items: &[Item<'_>]) -> Vec<(String, usize)> {
     let sections = [
-        Section::Allergies, Section::Problems, Section::Medications, Section::Immunizations,
-        Section::Procedures, Section::Visits,
+        Section::Allergies,
+        Section::Problems,
+        Section::Medications,
+        Section::Immunizations,
+        Section::Procedures,
+        Section::Visits,
     ];
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for item in items {
@@ -220,7 +235,14 @@ mod tests {
     fn disclosed(id: &str, resource: Value) -> Disclosed {
         let resource_type = text(&resource, "resourceType").to_owned();
         let last_updated = Timestamp::from_millis(0);
-        Disclosed { resource, resource_type, id: id.into(), version: 1, last_updated, classes: ClassSet::ALL }
+        Disclosed {
+            resource,
+            resource_type,
+            id: id.into(),
+            version: 1,
+            last_updated,
+            classes: ClassSet::ALL,
+        }
     }
 
     fn record(name: &str, family: &str, resources: Vec<Value>) -> ChartRecord {
@@ -263,7 +285,10 @@ mod tests {
     fn a_source_says_how_it_names_the_person_and_what_stayed_closed() {
         let view = view();
         assert_eq!(view.sources[0].known_as, None);
-        assert_eq!(view.sources[1].known_as.as_deref(), Some("Okafor-Lindqvist, born not recorded"));
+        assert_eq!(
+            view.sources[1].known_as.as_deref(),
+            Some("Okafor-Lindqvist, born not recorded")
+        );
         assert_eq!(view.sources[1].closed, ["specially protected entries"]);
         assert_eq!(view.sources[1].numbers, ["Mercy-1"]);
     }

@@ -28,7 +28,9 @@ impl Moment {
         let at = text.parse().or_else(|_| whole.parse()).ok()?;
         let month = month.map(month_name);
         let date = match (month, day_of_month) {
-            (Some(month), Some(day)) => format!("{} {}, {year}", month?, day.trim_start_matches('0')),
+            (Some(month), Some(day)) => {
+                format!("{} {}, {year}", month?, day.trim_start_matches('0'))
+            }
             (Some(month), None) => format!("{} {year}", month?),
             _ => year.to_owned(),
         };
@@ -59,7 +61,11 @@ impl Moment {
 
     /// Date and, when known, minute.
     pub fn full(&self) -> String {
-        if self.minute.is_empty() { self.date.clone() } else { format!("{} {}", self.date, self.minute) }
+        if self.minute.is_empty() {
+            self.date.clone()
+        } else {
+            format!("{} {}", self.date, self.minute)
+        }
     }
 }
 

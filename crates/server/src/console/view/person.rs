@@ -113,8 +113,7 @@ fn contact(view: &PatientView) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(home) = view.addresses.first() {
         let street = home.lines.iter().map(|line| line.expose().clone());
-        let place =
-            joined([home.state.expose().clone(), home.postal_code.expose().clone()], " ");
+        let place = joined([home.state.expose().clone(), home.postal_code.expose().clone()], " ");
         let place = joined([home.city.expose().clone(), place], ", ");
         lines.push(joined(street.chain([place]), ", "));
     }
@@ -159,7 +158,10 @@ mod tests {
         assert_eq!(shown(json!({"birthDate": "2025-01-10"})).age, "13 months");
         assert_eq!(shown(json!({"birthDate": "2026-02-01"})).age, "1 month");
         let gone = shown(json!({"birthDate": "1930-01-10", "deceasedDateTime": "2024-06-02"}));
-        assert_eq!((gone.age.as_str(), gone.deceased.as_deref()), ("", Some("Deceased Jun 2, 2024")));
+        assert_eq!(
+            (gone.age.as_str(), gone.deceased.as_deref()),
+            ("", Some("Deceased Jun 2, 2024"))
+        );
     }
 
     #[test]

@@ -82,14 +82,21 @@ fn report(item: &Item<'_>) -> Option<Report> {
     let kind = [&resource["type"], &resource["code"]].map(concept);
     let own = [text(resource, "title"), text(resource, "description")].map(str::to_owned);
     let category = first_concept(resource, "category");
+    let mut content = content;
     let title = kind.into_iter().chain(own).chain([category]).find(|title| !title.is_empty());
     let people = |name: &str| joined(list(resource, name).map(|by| named(by).to_owned()), ", ");
     let author = names.map(people).into_iter().find(|by| !by.is_empty()).unwrap_or_default();
     let signer = named(&resource["authenticator"]);
     let signed_by = if signer == author { "" } else { signer };
+    let title = title.unwrap_or_else(|| "Document".to_owned());
+    if let Some(Content::Text(text)) = content.first_mut()
+        && matches!(text.first(), Some(Block::Heading(own)) if own.eq_ignore_ascii_case(&title))
+    {
+        text.remove(0);
+    }
     let (state, settled) = state(resource);
     Some(Report {
-        title: title.unwrap_or_else(|| "Document".to_owned()),
+        title,
         signed_by: signed_by.to_owned(),
         author,
         state,
@@ -133,7 +140,9 @@ fn attachment(attachment: &Value) -> Content {
         format!("The document{title} itself was not sent; ask its source for it.")
     } else {
         let kilobytes = bytes.len().div_ceil(1024);
-        format!("Attached{title}: {what}, {kilobytes} kB. Open it in an application that reads FHIR.")
+        format!(
+            "Attached{title}: {what}, {kilobytes} kB. Open it in an application that reads FHIR."
+        )
     })
 }
 
@@ -193,7 +202,8 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
 /// `IMPRESSION: text` or a line of capitals: the heading, and what follows it.
 fn heading(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
-    let (head, after) = line.split_once(':').map_or((line, ""), |(head, after)| (head, after.trim()));
+    let (head, after) =
+        line.split_once(':').map_or((line, ""), |(head, after)| (head, after.trim()));
     let fits = head.chars().count() <= HEADING_CHARS_MAX
         && head.chars().filter(char::is_ascii_uppercase).count() >= 3
         && head.chars().all(|c| c.is_ascii_uppercase() || " /&,()-'".contains(c));
@@ -210,9 +220,12 @@ fn plain_of_html(html: &str) -> String {
             rest = "";
             break;
         };
-        let name: String = tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect();
+        let name: String =
+            tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect();
         match name.to_ascii_lowercase().as_str() {
-            "p" | "div" | "table" | "ul" | "ol" | "h1" | "h2" | "h3" | "h4" => plain.push_str("\n\n"),
+            "p" | "div" | "table" | "ul" | "ol" | "h1" | "h2" | "h3" | "h4" => {
+                plain.push_str("\n\n")
+            }
             "br" | "tr" | "li" => plain.push('\n'),
             "td" | "th" if tag.starts_with('/') => plain.push_str("  "),
             _ => {}
@@ -251,12 +264,15 @@ mod tests {
     #[test]
     fn a_dictated_report_keeps_its_words_and_shows_its_headings() {
         let dictated = "HISTORY OF PRESENT ILLNESS: She fell.\nTwice.\n\nIMPRESSION\n1. Sprain.";
-        assert_eq!(blocks(dictated), [
-            Block::Heading("HISTORY OF PRESENT ILLNESS".into()),
-            Block::Text("She fell.\nTwice.".into()),
-            Block::Heading("IMPRESSION".into()),
-            Block::Text("1. Sprain.".into()),
-        ]);
+        assert_eq!(
+            blocks(dictated),
+            [
+                Block::Heading("HISTORY OF PRESENT ILLNESS".into()),
+                Block::Text("She fell.\nTwice.".into()),
+                Block::Heading("IMPRESSION".into()),
+                Block::Text("1. Sprain.".into()),
+            ]
+        );
         assert_eq!(blocks("Na    140\nK     4.1"), [Block::Columns("Na    140\nK     4.1".into())]);
         assert_eq!(blocks("Seen at: noon"), [Block::Text("Seen at: noon".into())]);
     }
@@ -267,16 +283,36 @@ mod tests {
             "docStatus": "preliminary", "type": {"text": "Consultation"}, "date": "2024-05-06",
             "author": [{"display": "Dr. Amara Okafor"}],
             "content": [{"attachment": {"contentType": "text/plain; charset=utf-8", "data": STANDARD.encode("Well.")}}]}));
-        assert_eq!((report.title.as_str(), report.author.as_str()), ("Consultation", "Dr. Amara Okafor"));
+        assert_eq!(
+            (report.title.as_str(), report.author.as_str()),
+            ("Consultation", "Dr. Amara Okafor")
+        );
         assert_eq!((report.state.as_str(), report.settled), ("Preliminary, not signed", false));
-        assert!(matches!(&report.content[0], Content::Text(text) if text == &[Block::Text("Well.".into())]));
+        assert!(
+            matches!(&report.content[0], Content::Text(text) if text == &[Block::Text("Well.".into())])
+        );
+    }
+
+    #[test]
+    fn a_report_does_not_repeat_its_title() {
+        let report = one(
+            &json!({"resourceType": "DocumentReference", "type": {"text": "Discharge summary"},
+            "content": [{"attachment": {"contentType": "text/plain", "data": STANDARD.encode("DISCHARGE SUMMARY\n\nHome.")}}]}),
+        );
+        assert!(
+            matches!(&report.content[0], Content::Text(text) if text == &[Block::Text("Home.".into())])
+        );
     }
 
     #[test]
     fn what_a_page_cannot_show_is_named() {
-        let file = |data: &str| json!({"resourceType": "DocumentReference",
-            "content": [{"attachment": {"contentType": "application/pdf", "data": data}}]});
-        let Content::Other(shown) = &one(&file(&STANDARD.encode([7; 3000]))).content[0] else { panic!("a file") };
+        let file = |data: &str| {
+            json!({"resourceType": "DocumentReference",
+            "content": [{"attachment": {"contentType": "application/pdf", "data": data}}]})
+        };
+        let Content::Other(shown) = &one(&file(&STANDARD.encode([7; 3000]))).content[0] else {
+            panic!("a file")
+        };
         assert!(shown.contains("application/pdf, 3 kB"), "{shown}");
         let Content::Other(missing) = &one(&file("")).content[0] else { panic!("a file") };
         assert!(missing.contains("was not sent"), "{missing}");
@@ -286,6 +322,6 @@ mod tests {
     fn markup_never_reaches_the_page() {
         let html = "<div xmlns=\"x\"><p>5 &lt; 6 &amp; <b>bold</b></p><script>alert(1)</script><p>end</p></div>";
         assert_eq!(plain_of_html(html), "5 < 6 & bold\n\n\n\nend");
-        assert_eq!(plain_of_html("open <b"), "open ");
+        assert_eq!(plain_of_html("open <b"), "open");
     }
 }

@@ -330,9 +330,9 @@ fn range_text(range: &Value) -> String {
         return own.to_owned();
     }
     match (number(&range["low"]["value"]), number(&range["high"]["value"])) {
-        (Some(low), Some(high)) => format!("{low} – {high}"),
-        (Some(low), None) => format!("≥ {low}"),
-        (None, Some(high)) => format!("≤ {high}"),
+        (Some(low), Some(high)) => format!("{low}\u{a0}–\u{a0}{high}"),
+        (Some(low), None) => format!("≥\u{a0}{low}"),
+        (None, Some(high)) => format!("≤\u{a0}{high}"),
         (None, None) => String::new(),
     }
 }
@@ -350,7 +350,10 @@ fn flag(interpretation: &Value) -> Option<Flag> {
         Some("A") => (Abnormal, "Abnormal", ""),
         Some("POS" | "DET" | "RR" | "WR") => (Abnormal, "Positive", ""),
         Some("R") => (Abnormal, "Resistant", ""),
-        Some("N" | "NEG" | "ND" | "NR" | "S") => (Normal, "", ""),
+        Some("N") => (Normal, "Normal", ""),
+        Some("NEG" | "NR") => (Normal, "Negative", ""),
+        Some("ND") => (Normal, "Not detected", ""),
+        Some("S") => (Normal, "Susceptible", ""),
         _ => (Normal, "", ""),
     };
     let text = if known.is_empty() { concept(interpretation) } else { known.to_owned() };
@@ -373,7 +376,8 @@ mod tests {
     }
 
     fn report(ids: &[&str]) -> Value {
-        let results: Vec<_> = ids.iter().map(|id| json!({"reference": format!("Observation/{id}")})).collect();
+        let results: Vec<_> =
+            ids.iter().map(|id| json!({"reference": format!("Observation/{id}")})).collect();
         json!({"resourceType": "DiagnosticReport", "code": {"text": "Diabetes panel"}, "result": results})
     }
 
@@ -404,7 +408,8 @@ mod tests {
 
     #[test]
     fn a_result_that_was_sent_to_two_records_is_one_reading_with_two_sources() {
-        let resources = [(0, a1c("a", "2024-01-02", 7.1, "H")), (2, a1c("z", "2024-01-02", 7.1, "H"))];
+        let resources =
+            [(0, a1c("a", "2024-01-02", 7.1, "H")), (2, a1c("z", "2024-01-02", 7.1, "H"))];
         let found = results(&items(&resources));
         let readings = &found.panels[0].series[0].readings;
         assert_eq!((readings.len(), readings[0].sources.as_slice()), (1, [0, 2].as_slice()));
@@ -416,8 +421,11 @@ mod tests {
         let resources = [(0, a1c("a", "2024-01-02", 7.1, "HH"))];
         let found = results(&items(&resources));
         let reading = &found.panels[0].series[0].readings[0];
-        assert_eq!(reading.range, "4.0 – 5.6");
-        assert_eq!(reading.flag.as_ref().map(|f| (f.level, f.text.as_str(), f.sign)), Some((FlagLevel::Critical, "Critical high", "▲")));
+        assert_eq!(reading.range, "4.0\u{a0}–\u{a0}5.6");
+        assert_eq!(
+            reading.flag.as_ref().map(|f| (f.level, f.text.as_str(), f.sign)),
+            Some((FlagLevel::Critical, "Critical high", "▲"))
+        );
         let mut silent = a1c("a", "2024-01-02", 9.9, "H");
         silent["interpretation"] = json!([]);
         let resources = [(0, silent)];
@@ -434,7 +442,10 @@ mod tests {
         let resources = [(0, pulse), (0, pressure)];
         let vitals = results(&items(&resources)).vitals;
         let first = &vitals[0].readings[0];
-        assert_eq!((first.value.as_str(), first.unit.as_str(), first.numbers.as_slice()), ("142/88", "mmHg", [142.0, 88.0].as_slice()));
+        assert_eq!(
+            (first.value.as_str(), first.unit.as_str(), first.numbers.as_slice()),
+            ("142/88", "mmHg", [142.0, 88.0].as_slice())
+        );
         assert_eq!(vitals[1].name, "Heart rate");
     }
 

@@ -38,7 +38,9 @@ impl Section {
         match self {
             Self::Allergies => &["AllergyIntolerance"],
             Self::Problems => &["Condition"],
-            Self::Medications => &["MedicationRequest", "MedicationStatement", "MedicationDispense"],
+            Self::Medications => {
+                &["MedicationRequest", "MedicationStatement", "MedicationDispense"]
+            }
             Self::Immunizations => &["Immunization"],
             Self::Procedures => &["Procedure"],
             Self::Visits => &["Encounter"],
@@ -93,7 +95,8 @@ impl Row {
     /// Takes in what another record, or an older entry, says of the same thing.
     fn absorb(&mut self, other: Row, section: Section) {
         let earlier_counts = matches!(section, Section::Problems | Section::Allergies);
-        if earlier_counts && other.date.is_some() && (self.date.is_none() || other.date < self.date) {
+        if earlier_counts && other.date.is_some() && (self.date.is_none() || other.date < self.date)
+        {
             self.date = other.date;
         }
         if other.current && !self.current {
@@ -152,7 +155,8 @@ fn is_over(status: &str) -> bool {
 }
 
 fn allergy(resource: &Value) -> (String, Row) {
-    let mut row = blank(concept(&resource["code"]), moment_of(resource, &["onsetDateTime", "recordedDate"]));
+    let mut row =
+        blank(concept(&resource["code"]), moment_of(resource, &["onsetDateTime", "recordedDate"]));
     for reaction in list(resource, "reaction") {
         let seen = joined(list(reaction, "manifestation").map(concept), ", ");
         let severity = text(reaction, "severity");
@@ -176,7 +180,9 @@ fn problem(resource: &Value) -> (String, Row) {
     row.current = !is_over(&status) && row.until.is_none() && verified != "refuted";
     row.state = match (status.as_str(), verified.as_str()) {
         (_, "provisional" | "differential" | "unconfirmed" | "refuted") => words(&verified),
-        ("", _) if has_code(resource, "category", "encounter-diagnosis") => "Visit diagnosis".into(),
+        ("", _) if has_code(resource, "category", "encounter-diagnosis") => {
+            "Visit diagnosis".into()
+        }
         (status, _) => words(status),
     };
     let severity = concept(&resource["severity"]);
@@ -195,7 +201,8 @@ fn medication(item: &Item<'_>, items: &[Item<'_>]) -> (String, Row) {
     let dosage = ["dosageInstruction", "dosage"].into_iter().flat_map(|name| list(resource, name));
     row.details = dosage.map(directions).collect();
     let status = text(resource, "status");
-    row.current = matches!(status, "active" | "intended" | "on-hold" | "draft" | "in-progress" | "");
+    row.current =
+        matches!(status, "active" | "intended" | "on-hold" | "draft" | "in-progress" | "");
     row.state = words(status);
     let asked_by = named(&resource["requester"]);
     if !asked_by.is_empty() {
@@ -322,7 +329,8 @@ mod tests {
 
     fn items(resources: &[(usize, Value)]) -> Vec<Item<'_>> {
         let all = resources.iter();
-        all.map(|(source, resource)| Item { source: *source, id: text(resource, "id"), resource }).collect()
+        all.map(|(source, resource)| Item { source: *source, id: text(resource, "id"), resource })
+            .collect()
     }
 
     fn condition(status: &str, onset: &str) -> Value {
@@ -333,10 +341,14 @@ mod tests {
 
     #[test]
     fn the_same_problem_of_two_records_is_one_row_with_two_sources() {
-        let resources = [(0, condition("resolved", "2019-05-01")), (1, condition("active", "2015-01-20"))];
+        let resources =
+            [(0, condition("resolved", "2019-05-01")), (1, condition("active", "2015-01-20"))];
         let rows = rows(Section::Problems, &items(&resources));
         assert_eq!(rows.len(), 1);
-        assert_eq!((rows[0].sources.as_slice(), rows[0].state.as_str()), ([0, 1].as_slice(), "Active"));
+        assert_eq!(
+            (rows[0].sources.as_slice(), rows[0].state.as_str()),
+            ([0, 1].as_slice(), "Active")
+        );
         assert_eq!(rows[0].date.as_ref().map(Moment::date), Some("Jan 20, 2015"));
     }
 
@@ -355,31 +367,47 @@ mod tests {
         let rows = rows(Section::Allergies, &items(&resources));
         let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
         assert_eq!(titles, ["Penicillin", "Codeine", "Latex"]);
-        assert_eq!((rows[0].state.as_str(), rows[0].details.as_slice()), ("High risk", ["Hives (mild)".to_owned()].as_slice()));
+        assert_eq!(
+            (rows[0].state.as_str(), rows[0].details.as_slice()),
+            ("High risk", ["Hives (mild)".to_owned()].as_slice())
+        );
     }
 
     #[test]
     fn a_medication_is_found_wherever_it_is_named() {
         let resources = [
-            (0, json!({"resourceType": "Medication", "id": "m", "code": {"text": "Metformin 500 mg"}})),
-            (0, json!({"resourceType": "MedicationRequest", "status": "active",
+            (
+                0,
+                json!({"resourceType": "Medication", "id": "m", "code": {"text": "Metformin 500 mg"}}),
+            ),
+            (
+                0,
+                json!({"resourceType": "MedicationRequest", "status": "active",
                 "medicationReference": {"reference": "Medication/m"}, "requester": {"display": "Dr. Lee"},
                 "dosageInstruction": [{"doseAndRate": [{"doseQuantity": {"value": 1, "unit": "tablet"}}],
-                    "timing": {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}}}]})),
-            (0, json!({"resourceType": "MedicationStatement", "status": "completed",
+                    "timing": {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}}}]}),
+            ),
+            (
+                0,
+                json!({"resourceType": "MedicationStatement", "status": "completed",
                 "contained": [{"id": "c", "code": {"text": "Amoxicillin"}}],
-                "medicationReference": {"reference": "#c"}})),
+                "medicationReference": {"reference": "#c"}}),
+            ),
         ];
         let rows = rows(Section::Medications, &items(&resources));
         assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].title.as_str(), rows[1].title.as_str()), ("Metformin 500 mg", "Amoxicillin"));
+        assert_eq!(
+            (rows[0].title.as_str(), rows[1].title.as_str()),
+            ("Metformin 500 mg", "Amoxicillin")
+        );
         assert_eq!(rows[0].details, ["1 tablet, 2× every 1 days", "Prescribed by Dr. Lee"]);
         assert!(rows[0].current && !rows[1].current);
     }
 
     #[test]
     fn a_malformed_resource_leaves_a_row_with_gaps() {
-        let odd = (0, json!({"resourceType": "Immunization", "vaccineCode": 7, "protocolApplied": "x"}));
+        let odd =
+            (0, json!({"resourceType": "Immunization", "vaccineCode": 7, "protocolApplied": "x"}));
         for section in [Section::Immunizations] {
             let resources = [odd.clone(), odd.clone()];
             let rows = rows(section, &items(&resources));

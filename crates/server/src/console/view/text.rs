@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_concept_prefers_what_a_person_wrote() {
-        let coded = json!({"coding": [{"system": "s", "code": "1"}, {"code": "2", "display": "Two"}]});
+        let coded =
+            json!({"coding": [{"system": "s", "code": "1"}, {"code": "2", "display": "Two"}]});
         assert_eq!(concept(&coded), "Two");
         assert_eq!(concept(&json!({"text": "Mine", "coding": [{"display": "Theirs"}]})), "Mine");
         assert_eq!(concept(&json!({"coding": [{"code": "8480-6"}]})), "8480-6");
