@@ -408,11 +408,9 @@ mod tests {
     fn a_malformed_resource_leaves_a_row_with_gaps() {
         let odd =
             (0, json!({"resourceType": "Immunization", "vaccineCode": 7, "protocolApplied": "x"}));
-        for section in [Section::Immunizations] {
-            let resources = [odd.clone(), odd.clone()];
-            let rows = rows(section, &items(&resources));
-            assert_eq!(rows.len(), 2, "rows that cannot be told apart stay apart");
-            assert_eq!(rows[0].title, "Not named");
-        }
+        let resources = [odd.clone(), odd];
+        let rows = rows(Section::Immunizations, &items(&resources));
+        assert_eq!(rows.len(), 2, "rows that cannot be told apart stay apart");
+        assert_eq!(rows[0].title, "Not named");
     }
 }
