@@ -36,7 +36,7 @@ pub use privacy::{FindingView, LedgerState, ReviewItem};
 pub use state::{Exchange, ExchangeConfig};
 
 pub use holdfast_fhir::search::Handling;
-pub use holdfast_intake::{Format, detect, hl7v2, mllp};
+pub use holdfast_intake::{Format, Issue, Severity, detect, hl7v2, mllp};
 pub use holdfast_ledger::{Entry, Event, Filter, Placed};
 pub use holdfast_policy::{Module, Relationship, Role};
 pub use holdfast_respond::{

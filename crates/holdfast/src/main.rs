@@ -1,21 +1,10 @@
-//! The `holdfast` command: wiring, command line, demo and drill.
+//! The `holdfast` command.
 #![forbid(unsafe_code)]
-
-mod cli;
-mod client;
-mod commands;
-mod config;
-mod demo;
-mod drill;
-mod failure;
-mod load;
-mod serve;
-mod tls;
-mod wiring;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use holdfast::{cli, run};
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
@@ -26,7 +15,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let outcome = runtime.block_on(commands::run(arguments));
+    let outcome = runtime.block_on(run(arguments));
     // A question on standard input may still wait for its answer.
     runtime.shutdown_background();
     match outcome {

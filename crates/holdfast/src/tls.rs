@@ -27,6 +27,26 @@ pub struct Identity {
     pub fingerprint: [u8; 32],
 }
 
+impl Identity {
+    /// Reads a `NAME.pem` that the demo wrote: the key first, then the certificate.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no such file.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let pem =
+            std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        let at = pem
+            .find("-----BEGIN CERTIFICATE-----")
+            .ok_or_else(|| Failure::new(format!("{} holds no certificate", path.display())))?;
+        let (key, certificate) = pem.split_at(at);
+        Ok(Self {
+            certificate_pem: certificate.to_owned(),
+            key_pem: key.to_owned().into(),
+            fingerprint: [0; 32],
+        })
+    }
+}
+
 /// The certificate authority of one exchange.
 pub struct Authority {
     certificate_pem: String,

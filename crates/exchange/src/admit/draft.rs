@@ -14,7 +14,7 @@ use holdfast_policy::{Act, Decision, Role};
 use holdfast_store::{Precondition, ResourceKey, RowWrite, SealedVersion, Table};
 use serde_json::{Map, Value, json};
 
-use super::subject::{Changes, Subject};
+use super::subject::{Changes, Subject, requested_id};
 use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
 use crate::state::Exchange;
@@ -58,7 +58,7 @@ impl Exchange {
         let mut draft = Draft::default();
 
         let patient = converted.patient.as_ref();
-        let subject = patient.map(|p| self.subject(organization, p)).transpose()?;
+        let subject = self.subject_of(organization, converted)?;
         let mut urls: HashMap<String, String> = HashMap::new();
         if let Some(subject) = &subject {
             draft.main = Some(subject.patient);
@@ -252,6 +252,10 @@ impl Exchange {
             }
             None => None,
         };
+        check_if_match(
+            converted.patient_request.as_ref(),
+            current.as_ref().map(|stored| stored.sealed.version),
+        )?;
         // A payload that only names its patient does not overwrite what is known.
         let only_names = converted.event == PatientEvent::None && arrival.format != Format::Fhir;
         let mut merged = match (&before, only_names) {
@@ -566,10 +570,18 @@ fn take_over(before: &Value, newer: &Value) -> Value {
     merged
 }
 
-/// The id in `PUT Type/id`.
-fn requested_id(request: &BundleRequest) -> Option<String> {
-    let (_, id) = request.url.split_once('/')?;
-    (request.method == "PUT" && !request.url.contains('?')).then(|| id.to_owned())
+/// Optimistic locking (FHIR R4 http.html#concurrency).
+fn check_if_match(
+    request: Option<&BundleRequest>,
+    current: Option<u64>,
+) -> Result<(), ExchangeError> {
+    let Some(expected) = request.and_then(|request| request.if_match.as_deref()) else {
+        return Ok(());
+    };
+    if current.map(|version| version.to_string()).as_deref() == Some(tag(expected)) {
+        return Ok(());
+    }
+    Err(ExchangeError::Setting("If-Match with another version than the current one"))
 }
 
 /// The version in `W/"3"`.

@@ -96,10 +96,8 @@ impl Exchange {
         let _lane = self.lane(lane.as_deref().unwrap_or(&arrival.dedupe)).await;
         // New records are placed one after the other: two first registrations of
         // one person at the same moment must find each other.
-        let newcomer = match &converted.patient {
-            Some(patient) => self.subject(organization, patient)?.known.is_none(),
-            None => false,
-        };
+        let subject = self.subject_of(organization, converted)?;
+        let newcomer = subject.is_some_and(|subject| subject.known.is_none());
         let placing = if newcomer { Some(self.office().placing.lock().await) } else { None };
         let draft = self.draft(arrival, converted).await?;
         let mut admission = Admission {

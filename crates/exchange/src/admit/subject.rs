@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_base::{PatientId, PersonId, RequestId, Timestamp};
 use holdfast_fhir::search;
+use holdfast_intake::{BundleRequest, Converted};
 use holdfast_mpi::{Band, Placement, Tokens};
 use holdfast_store::Table;
 use serde_json::Value;
@@ -85,8 +86,23 @@ impl Exchange {
         Ok(bytes.map(PatientId::from_bytes))
     }
 
+    /// The record that a payload is about; `None` when it is about nobody's.
+    pub(crate) fn subject_of(
+        &self,
+        organization: &Organization,
+        converted: &Converted,
+    ) -> Result<Option<Subject>, ExchangeError> {
+        let Some(patient) = &converted.patient else { return Ok(None) };
+        let asked = converted.patient_request.as_ref().and_then(requested_id);
+        let Some(id) = asked else { return self.subject(organization, patient).map(Some) };
+        match self.locate(organization, &format!("Patient/{id}"))? {
+            Some(known) => self.known_subject(organization, known).map(Some),
+            None => Ok(Some(Subject { patient: PatientId::random(), logical_id: id, known: None })),
+        }
+    }
+
     /// The record of `patient`: one that has its identifiers, or a new one.
-    pub(crate) fn subject(
+    fn subject(
         &self,
         organization: &Organization,
         patient: &Value,
@@ -199,6 +215,12 @@ impl Exchange {
 pub(crate) struct Changes {
     pub care_team: BTreeSet<Token>,
     pub visit: Option<Timestamp>,
+}
+
+/// The id in `PUT Type/id`.
+pub(crate) fn requested_id(request: &BundleRequest) -> Option<String> {
+    let (_, id) = request.url.split_once('/')?;
+    (request.method == "PUT" && !request.url.contains('?')).then(|| id.to_owned())
 }
 
 fn locate_key(kind: u8, organization: &Organization, label: &str, text: &str) -> Vec<u8> {

@@ -214,9 +214,10 @@ impl Exchange {
             ask.caller.role(),
             Role::Administrator | Role::SecurityOfficer | Role::PrivacyOfficer
         );
+        let staff = !matches!(ask.caller.role(), Role::Patient | Role::System);
         let mut views: Vec<_> = self
             .accounts()
-            .filter(|a| everything || a.organization == *ask.caller.organization())
+            .filter(|a| everything || (staff && a.organization == *ask.caller.organization()))
             .map(|account| account.view())
             .collect();
         views.sort_by(|a, b| a.id.cmp(&b.id));

@@ -22,6 +22,8 @@ const LIFE_MS: i64 = 10 * 3_600_000;
 const ATTEMPTS_FREE: u32 = 5;
 /// The wait doubles with each further wrong attempt, up to this.
 const WAIT_MS_MAX: i64 = 15 * 60_000;
+/// Passwords that are checked at once: each takes 19 MiB and a core.
+const CHECKS_AT_ONCE: usize = 4;
 /// Time step of TOTP codes (RFC 6238 section 4.1), milliseconds.
 const TOTP_STEP_MS: i64 = 30_000;
 
@@ -48,14 +50,26 @@ struct Failures {
 }
 
 /// Live sessions, failed attempts and used codes.
-#[derive(Default)]
 pub(crate) struct Sessions {
+    checking: tokio::sync::Semaphore,
     live: Mutex<HashMap<[u8; 16], Session>>,
     /// Sessions that ended since the start, so that a scope can be asked for by
     /// the token that was stolen.
     ended: Mutex<HashMap<[u8; 16], SessionId>>,
     failures: Mutex<HashMap<String, Failures>>,
     used_steps: Mutex<HashMap<PrincipalId, i64>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            checking: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            live: Mutex::default(),
+            ended: Mutex::default(),
+            failures: Mutex::default(),
+            used_steps: Mutex::default(),
+        }
+    }
 }
 
 impl Sessions {
@@ -132,6 +146,7 @@ impl Exchange {
             return Err(ExchangeError::Throttled { wait_seconds });
         }
         let account = PrincipalId::new(name).ok().and_then(|id| self.account(&id));
+        let _turn = self.sessions().checking.acquire().await;
         let checked = account.clone();
         let given = password.clone();
         let password_fits = tokio::task::spawn_blocking(move || match checked {

@@ -2,7 +2,7 @@
 
 mod community;
 mod present;
-mod stream;
+pub mod stream;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -52,7 +52,7 @@ impl Summary {
 ///
 /// # Errors
 /// When a door cannot be reached. What a door refuses is in the summary.
-pub async fn send(
+pub(super) async fn send(
     dir: &Path,
     config: &Config,
     people: &People,

@@ -1,0 +1,17 @@
+//! The `holdfast` command: wiring, command line, demo and drill. A library only so
+//! that its tests can use the same clients; its interface is the command line.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod client;
+mod commands;
+pub mod config;
+pub mod demo;
+mod drill;
+pub mod failure;
+mod load;
+pub mod serve;
+pub mod tls;
+pub mod wiring;
+
+pub use commands::run;

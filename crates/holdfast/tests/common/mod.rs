@@ -1,0 +1,206 @@
+//! The built command, run as a person would run it.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use holdfast::client::Credentials;
+use holdfast::config::Config;
+use tempfile::TempDir;
+
+/// A demo in a temporary folder.
+pub struct Demo {
+    pub dir: PathBuf,
+    pub credentials: PathBuf,
+    pub passphrase: PathBuf,
+    pub certificates: PathBuf,
+    pub shown: String,
+    outside: TempDir,
+}
+
+pub const SEED: u64 = 11;
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Demo {
+    /// Runs `holdfast demo --exit`.
+    pub fn make(patients: u32) -> Self {
+        let outside = tempfile::Builder::new().prefix("hf").tempdir().unwrap();
+        let at = |name: &str| outside.path().join(name);
+        let (dir, credentials) = (at("data"), at("credentials.toml"));
+        let (passphrase, certificates) = (at("passphrase"), at("certificates"));
+        let output = holdfast(&[
+            "demo",
+            "--exit",
+            "--yes",
+            "--patients",
+            &patients.to_string(),
+            "--seed",
+            &SEED.to_string(),
+            "--dir",
+            dir.to_str().unwrap(),
+            "--credentials",
+            credentials.to_str().unwrap(),
+            "--passphrase-file",
+            passphrase.to_str().unwrap(),
+            "--certificates",
+            certificates.to_str().unwrap(),
+            "--https",
+            &free_port().to_string(),
+            "--mllp",
+            &free_port().to_string(),
+        ]);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { dir, credentials, passphrase, certificates, shown, outside }
+    }
+
+    /// A path outside of the data folder.
+    pub fn outside(&self, name: &str) -> PathBuf {
+        self.outside.path().join(name)
+    }
+
+    pub fn config(&self) -> Config {
+        Config::read(&self.dir).unwrap()
+    }
+
+    pub fn people(&self) -> Credentials {
+        Credentials::read(&self.credentials).unwrap()
+    }
+
+    /// Runs a command that signs in to this demo's exchange.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut all = arguments.to_vec();
+        let (dir, credentials) = (self.dir.to_str().unwrap(), self.credentials.to_str().unwrap());
+        all.extend(["--dir", dir, "--credentials", credentials]);
+        holdfast(&all)
+    }
+
+    /// Starts `holdfast serve` and waits until it listens.
+    pub fn serve(&self) -> Serving {
+        let mut child = command(&["serve", "--dir", self.dir.to_str().unwrap()])
+            .env("HOLDFAST_PASSPHRASE_FILE", &self.passphrase)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        loop {
+            let mut line = String::new();
+            let read = lines.read_line(&mut line).unwrap();
+            assert!(read > 0, "the server ended before it listened: {told}");
+            told.push_str(&line);
+            if line.starts_with("serving") {
+                break;
+            }
+        }
+        let keeper = children_of(child.id()).first().copied();
+        std::thread::spawn(move || {
+            let _ = lines.read_to_string(&mut String::new());
+        });
+        Serving { child, keeper }
+    }
+}
+
+/// A running exchange; killed when the test is over.
+pub struct Serving {
+    child: Child,
+    keeper: Option<u32>,
+}
+
+impl Serving {
+    /// `kill -9` of the server, the keeper or both.
+    pub fn kill(mut self, server: bool, keeper: bool) {
+        if keeper && let Some(id) = self.keeper {
+            signal("-KILL", id);
+        }
+        if server {
+            self.child.kill().unwrap();
+        } else {
+            signal("-TERM", self.child.id());
+        }
+        self.child.wait().unwrap();
+        if let Some(id) = self.keeper {
+            while Path::new(&format!("/proc/{id}/exe")).exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// `kill -9` of the keeper alone.
+    pub fn kill_keeper(&self) {
+        signal("-KILL", self.keeper.unwrap());
+    }
+
+    /// Ctrl-C; gives whether it ended cleanly.
+    pub fn stop(mut self) -> bool {
+        signal("-INT", self.child.id());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(name: &str, id: u32) {
+    let _ = Command::new("kill").args([name, &id.to_string()]).status();
+}
+
+fn children_of(id: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten() {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(children.split_whitespace().filter_map(|text| text.parse::<u32>().ok()));
+    }
+    found
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.args(arguments).stdin(Stdio::null());
+    for name in
+        ["HOLDFAST_TOKEN", "HOLDFAST_PASSPHRASE", "HOLDFAST_DIR", "HOLDFAST_PASSPHRASE_FILE"]
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the command to its end.
+pub fn holdfast(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// Standard output as text.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard error as text.
+pub fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder, copied.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
