@@ -138,9 +138,12 @@ fn every_document_is_converted_to_valid_resources_or_refused_for_a_reason() {
         invalid.len(),
         &invalid[..invalid.len().min(60)]
     );
-    for set in ["vendors", "onc", "synthea", "microsoft"] {
+    for (set, least) in [("vendors", 53), ("onc", 18), ("synthea", 3), ("microsoft", 14)] {
         let of_set = &outcomes[set];
-        let total: usize = of_set.values().sum();
-        assert_eq!(of_set.get("converted"), Some(&total), "{set}: {of_set:#?}");
+        // What is refused names no patient; nothing in these sets is malformed.
+        let reasons = of_set.keys().filter(|what| *what != "converted");
+        let mut others = reasons.filter(|what| !what.starts_with("required patient identifier"));
+        assert_eq!(others.next(), None, "{set}");
+        assert!(of_set["converted"] >= least, "{set}: {of_set:#?}");
     }
 }

@@ -105,7 +105,8 @@ impl<'d> Conversion<'d> {
             if !is_coded && let Some(found) = mapped("ccda-no-known-allergy", kind) {
                 return Some((concept(found.system, found.code, found.display), false));
             }
-            return known.map(|code| (code, true));
+            // The text of a denied allergy may hold the denial.
+            return known.filter(|_| is_coded).map(|code| (code, true));
         }
         // Some name the kind of allergy ("allergy to penicillin") or a text.
         let value = || {

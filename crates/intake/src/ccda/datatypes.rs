@@ -14,8 +14,10 @@ use crate::json::{Object, Put, coding, extension, some};
 use crate::time::{Moment, Zone};
 use crate::vocabulary::{code_system, mapped};
 
-const SSN_OID: &str = "2.16.840.1.113883.4.1";
+/// Root of US social security numbers.
+pub(super) const SSN_OID: &str = "2.16.840.1.113883.4.1";
 const NPI_OID: &str = "2.16.840.1.113883.4.6";
+const SSN_DIGITS_COUNT: usize = 9;
 /// Roots under which the extension is a URI.
 const URI_OID: &str = "2.16.840.1.113883.4.873";
 const URI_SYSTEM: &str = "urn:ietf:rfc:3986";
@@ -132,13 +134,23 @@ impl<'d> Reader<'d> {
     /// II to Identifier.
     pub fn identifier(&self, id: Node<'d>) -> Option<Value> {
         let (root, value) = (id.attr("root"), id.attr("extension"));
-        if id.null_flavor().is_some() && value.is_none() {
+        if value.map_or(id.null_flavor().is_some(), is_filler) {
             return None;
         }
         let assigner = id.attr("assigningAuthorityName");
         let mut identifier = Object::new();
         match (root, value) {
-            (Some(SSN_OID), Some(value)) => return social_security_number(value),
+            (Some(SSN_OID), Some(value)) => {
+                let digits = value.bytes().filter(u8::is_ascii_digit).count();
+                if digits == SSN_DIGITS_COUNT || digits == 0 {
+                    return social_security_number(value);
+                }
+                // Some systems write their record number under this root.
+                let default = self.settings.default_authority.as_deref();
+                let system = self.settings.system_of(default.unwrap_or("unassigned"));
+                identifier.put("system", json!(system));
+                identifier.put("value", json!(value));
+            }
             (Some(NPI_OID), Some(value)) => {
                 let kind = identifier_type("NPI");
                 return Some(json!({"type": kind, "system": NPI_SYSTEM, "value": value}));
@@ -232,7 +244,7 @@ impl<'d> Reader<'d> {
         }
         let original = node.child("originalText").and_then(|text| self.narrative.text(text));
         let display = || {
-            let nodes = std::iter::once(*&node).chain(node.all("translation"));
+            let nodes = std::iter::once(node).chain(node.all("translation"));
             nodes.filter_map(|node| node.attr("displayName")).next().map(str::to_owned)
         };
         let bare = || {
@@ -434,6 +446,12 @@ impl<'d> Reader<'d> {
 /// `{"extension": [data-absent-reason]}`, beside a primitive that is missing.
 pub(super) fn data_absent(code: &str) -> Value {
     json!({"extension": [extension(DATA_ABSENT, "valueCode", json!(code))]})
+}
+
+/// Whether an extension says only that there is none.
+fn is_filler(value: &str) -> bool {
+    let fillers = ["unk", "unknown", "none", "null", "n/a", "na", "ni", "nullflavor"];
+    fillers.iter().any(|filler| value.eq_ignore_ascii_case(filler))
 }
 
 /// `urn:oid:` or `urn:uuid:` of a root.

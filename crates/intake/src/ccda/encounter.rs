@@ -71,13 +71,14 @@ impl<'d> Conversion<'d> {
     /// The header's encounter and one of the section are the same visit when
     /// number and day of arrival are: what the second adds goes into the first.
     fn same_visit(&mut self, node: Node<'d>, encounter: &Object) -> Option<String> {
-        let url = self.statement("Encounter", node)?;
+        let place = self.place_of("Encounter", node)?;
         let day = |encounter: &Object| {
             let start = encounter.get("period")?.get("start")?.as_str()?;
             Some(start.get(..10).unwrap_or(start).to_owned())
         };
-        let place = self.converted.resources.iter().position(|added| added.full_url == url)?;
-        let known = self.converted.resources.get_mut(place)?.resource.as_object_mut()?;
+        let added = self.converted.resources.get_mut(place)?;
+        let url = added.full_url.clone();
+        let known = added.resource.as_object_mut()?;
         if day(known) != day(encounter) {
             return None;
         }

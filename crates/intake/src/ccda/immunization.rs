@@ -30,6 +30,9 @@ impl<'d> Conversion<'d> {
             self.warn(node, "a vaccination that names no vaccine was left out");
             return;
         };
+        if self.is_nothing(node, &vaccine) {
+            return;
+        }
         let mut shot = resource("Immunization");
         for identifier in self.reader.identifiers(node) {
             shot.push("identifier", identifier);

@@ -19,6 +19,9 @@ impl<'d> Conversion<'d> {
             self.warn(node, text);
             return;
         };
+        if self.is_nothing(node, &medicine) {
+            return;
+        }
         let mut request = resource("MedicationRequest");
         for identifier in self.reader.identifiers(node) {
             request.push("identifier", identifier);
@@ -53,6 +56,9 @@ impl<'d> Conversion<'d> {
             self.warn(node, text);
             return;
         };
+        if self.is_nothing(node, &medicine) {
+            return;
+        }
         let mut given = resource("MedicationAdministration");
         for identifier in self.reader.identifiers(node) {
             given.push("identifier", identifier);

@@ -46,6 +46,9 @@ const RESOURCES_COUNT_MAX: usize = 20_000;
 /// Issues that are told of one document; more help nobody.
 const ISSUES_COUNT_MAX: usize = 500;
 
+/// SNOMED CT for any drug, any procedure, any problem.
+const ANYTHING: [&str; 5] = ["410942007", "71388002", "55607006", "64572001", "404684003"];
+
 /// Converts one C-CDA document: the patient, what the entries of its sections
 /// say, and a DocumentReference that holds the original.
 ///
@@ -258,13 +261,31 @@ impl<'d> Conversion<'d> {
         url
     }
 
-    /// What a statement that others refer to by identifier became.
-    fn statement(&self, kind: &'static str, node: Node<'d>) -> Option<String> {
+    /// The place of what a statement became that others refer to by identifier.
+    fn place_of(&self, kind: &'static str, node: Node<'d>) -> Option<usize> {
         let mut identifiers = self.reader.identifiers(node).into_iter();
         identifiers.find_map(|identifier| {
-            let place = self.statements.get(&(kind, format!("{}|", key_of(&identifier))))?;
-            Some(self.converted.resources.get(*place)?.full_url.clone())
+            self.statements.get(&(kind, format!("{}|", key_of(&identifier)))).copied()
         })
+    }
+
+    /// The URL of what a statement became that others refer to by identifier.
+    fn statement(&self, kind: &'static str, node: Node<'d>) -> Option<String> {
+        let place = self.place_of(kind, node)?;
+        Some(self.converted.resources.get(place)?.full_url.clone())
+    }
+
+    /// What is negated altogether ("no medications") is no fact about a thing:
+    /// a resource of it would read as its opposite.
+    fn is_nothing(&mut self, node: Node<'d>, code: &Value) -> bool {
+        let codings = code.get("coding").and_then(Value::as_array).into_iter().flatten();
+        let mut codes = codings.filter_map(|coding| coding.get("code")?.as_str());
+        let is_specific = codes.any(|code| !ANYTHING.contains(&code));
+        let is_nothing = node.is_negated() && !is_specific;
+        if is_nothing {
+            self.inform(node, "that there is none of these is kept in the original only");
+        }
+        is_nothing
     }
 
     fn remark_on_reading(&mut self) {

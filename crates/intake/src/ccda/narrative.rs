@@ -68,14 +68,12 @@ fn collect(node: Node<'_>, room: &mut usize, text: &mut String) {
         }
         *room -= 1;
         if child.is_text() {
+            let whole = child.text().unwrap_or_default();
+            let end = whole.floor_char_boundary(*room);
             // A line break of the source is no line break of the text.
-            let part = child.text().unwrap_or_default().replace(['\n', '\r', '\t'], " ");
-            let end = part.floor_char_boundary(*room);
-            text.push_str(part.get(..end).unwrap_or_default());
-            *room -= end;
-            if end < part.len() {
-                *room = 0;
-            }
+            let part = whole.get(..end).unwrap_or_default();
+            text.push_str(&part.replace(['\n', '\r', '\t'], " "));
+            *room = if end < whole.len() { 0 } else { *room - end };
         } else if child.is_element() {
             let name = child.tag_name().name();
             let breaks =

@@ -1,5 +1,7 @@
 //! Results, vital signs, social history and other observations.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::people::Actors;
@@ -78,7 +80,8 @@ impl<'d> Conversion<'d> {
 
     fn times_of(&self, urls: &[String]) -> Vec<(&'static str, Value)> {
         let added = self.converted.resources.iter().rev().take(urls.len() * 2 + 8);
-        let of_these = added.filter(|added| urls.contains(&added.full_url));
+        let wanted: HashSet<&String> = urls.iter().collect();
+        let of_these = added.filter(|added| wanted.contains(&added.full_url));
         let time = |resource: &Value| {
             TIMES.iter().find_map(|name| Some((*name, resource.get(*name)?.clone())))
         };

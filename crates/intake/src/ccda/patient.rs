@@ -1,12 +1,15 @@
 //! The header: who the document is about, who sent it, and what it replaces.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::Conversion;
+use super::datatypes::SSN_OID;
 use super::people::Actors;
 use super::xml::{Lookup, Node};
 use crate::converted::Refusal;
-use crate::fhir_type::{OMB_RACES, is_cdc_code, key_of};
+use crate::fhir_type::{OMB_RACES, SSN_SYSTEM, is_cdc_code, key_of};
 use crate::json::{Object, Put, concept, extension, resource, some};
 use crate::vocabulary::mapped;
 
@@ -38,13 +41,21 @@ impl<'d> Conversion<'d> {
         };
         self.patient_key = key_of(first);
         // Some documents name one patient twice.
+        let known: HashSet<String> = identifiers.iter().map(key_of).collect();
         let is_another = |other: &&Node<'d>| {
-            let others = self.reader.identifiers(**other);
-            !others.iter().any(|other| identifiers.contains(other))
+            !self.reader.identifiers(**other).iter().any(|other| known.contains(&key_of(other)))
         };
         let others = roles.iter().skip(1).filter(is_another).count();
         if others > 0 {
             return Err(Refusal::SeveralPatients { count: others + 1 });
+        }
+        let is_misplaced = |id: &Node<'d>| {
+            let system = self.reader.identifier(*id).and_then(|it| it.get("system").cloned());
+            id.attr("root") == Some(SSN_OID) && system.is_some_and(|it| it != SSN_SYSTEM)
+        };
+        if role.all("id").any(|id| is_misplaced(&id)) {
+            let text = "a record number stands under the root of social security numbers";
+            self.warn(role, text);
         }
         self.sender();
         let patient = self.patient(role, identifiers);

@@ -152,15 +152,15 @@ impl<'d> Conversion<'d> {
             .all("performer")
             .filter_map(|performer| performer.child("assignedEntity"))
             .collect();
-        let mut found: Vec<Value> = Vec::new();
+        let mut found = Object::new();
         for role in roles {
-            if let Some(actor) = self.actor(role, actors, false)
-                && !found.contains(&actor)
-            {
-                found.push(actor);
-            }
+            let actor = self.actor(role, actors, false);
+            found.push("actor", actor);
         }
-        found
+        match found.remove("actor") {
+            Some(Value::Array(actors)) => actors,
+            _ => Vec::new(),
+        }
     }
 
     /// The place of a statement, as a Location to contain.

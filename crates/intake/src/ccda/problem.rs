@@ -64,6 +64,8 @@ impl<'d> Conversion<'d> {
             let negated = value.and_then(|value| value.attr("code")).unwrap_or_default();
             if ANY_PROBLEM.contains(&negated) {
                 code = concept(SNOMED, "160245001", "No current problems or disability");
+            } else if self.is_nothing(node, &code) {
+                return None;
             } else {
                 verification = Some(concept(VERIFICATION, "refuted", "Refuted"));
             }

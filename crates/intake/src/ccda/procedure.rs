@@ -16,6 +16,9 @@ impl<'d> Conversion<'d> {
             self.warn(node, "a procedure that says nothing of what it is was left out");
             return;
         };
+        if self.is_nothing(node, &code) {
+            return;
+        }
         let mut procedure = resource("Procedure");
         for identifier in self.reader.identifiers(node) {
             procedure.push("identifier", identifier);

@@ -23,6 +23,9 @@ const DOCUMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Elements within elements; real documents stay below 30. Walking the tree
 /// recurses, so this bounds the stack.
 const DEPTH_MAX: usize = 200;
+/// Children of one element: looking for one walks over the others. The longest
+/// lists of the corpora have some hundreds.
+const CHILDREN_COUNT_MAX: usize = 20_000;
 /// Attributes of one element: the parser compares each with the others.
 const ATTRIBUTES_COUNT_MAX: usize = 64;
 /// Elements and texts of one document.
@@ -95,7 +98,8 @@ pub(super) fn parse(text: &str) -> Result<roxmltree::Document<'_>, Refusal> {
 
 /// Walks over the markup without building anything.
 fn check_bounds(text: &str) -> Result<(), Refusal> {
-    let mut depth = 0_usize;
+    // Children counted so far, of each open element.
+    let mut open: Vec<usize> = vec![0];
     let mut rest = text;
     while let Some(start) = rest.find('<') {
         rest = rest.get(start..).unwrap_or_default();
@@ -112,11 +116,21 @@ fn check_bounds(text: &str) -> Result<(), Refusal> {
         } else {
             let tag = tag(rest)?;
             if rest.starts_with("</") {
-                depth = depth.saturating_sub(1);
-            } else if !rest.get(..tag).is_some_and(|tag| tag.ends_with("/>")) {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return Err(Refusal::TooLarge { what: "depth of elements", bound: DEPTH_MAX });
+                open.pop();
+            } else {
+                if let Some(count) = open.last_mut() {
+                    *count += 1;
+                    if *count > CHILDREN_COUNT_MAX {
+                        let what = "number of elements in one";
+                        return Err(Refusal::TooLarge { what, bound: CHILDREN_COUNT_MAX });
+                    }
+                }
+                if !rest.get(..tag).is_some_and(|tag| tag.ends_with("/>")) {
+                    open.push(0);
+                    if open.len() > DEPTH_MAX {
+                        let what = "depth of elements";
+                        return Err(Refusal::TooLarge { what, bound: DEPTH_MAX });
+                    }
                 }
             }
             rest.get(tag..)
@@ -227,7 +241,7 @@ impl<'d> Lookup<'d> for Node<'d> {
         let links = self
             .all("entryRelationship")
             .filter(move |link| type_code.is_empty() || link.attr("typeCode") == Some(type_code));
-        links.filter_map(|link| link.children().filter(|child| is_statement(*child)).next())
+        links.filter_map(|link| link.children().find(|child| is_statement(*child)))
     }
 
     fn is_negated(&self) -> bool {
@@ -296,6 +310,8 @@ mod tests {
         let bomb = "<!DOCTYPE a [<!ENTITY b \"x\">]><a>&b;</a>";
         assert!(matches!(parse(bomb), Err(Refusal::Unsupported { .. })));
         assert!(matches!(parse("<a><b></a>"), Err(Refusal::Malformed { .. })));
+        let long = format!("<a>{}</a>", "<b/>".repeat(CHILDREN_COUNT_MAX + 1));
+        assert!(matches!(parse(&long), Err(Refusal::TooLarge { .. })));
         let fine = format!("<a>{}<!-- <b> --><![CDATA[<b>]]></a>", "<b/>".repeat(DEPTH_MAX * 2));
         assert!(parse(&fine).is_ok());
     }
