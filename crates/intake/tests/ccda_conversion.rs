@@ -405,7 +405,12 @@ fn restricted_sections_and_entries_are_labelled_and_others_not() {
     let converted = convert(&document(&[("11450-4", &section)]));
     let found = of_type(&converted, "Condition");
     assert_eq!(found[0]["meta"]["security"][0]["code"], "R");
-    assert!(of_type(&converted, "DocumentReference")[0].get("meta").is_none());
+    // The original holds the restricted section too.
+    let original = of_type(&converted, "DocumentReference")[0];
+    assert_eq!(original["meta"]["security"][0]["code"], "R");
+    let open =
+        convert(&document(&[("11450-4", &format!("<entry>{}</entry>", problem(PNEUMONIA)))]));
+    assert!(open.resources.iter().all(|added| added.resource.get("meta").is_none()));
     let annotation = "<entryRelationship typeCode=\"SUBJ\"><observation><code \
         code=\"SECCLASSOBS\"/><value xsi:type=\"CE\" code=\"V\"/></observation>\
         </entryRelationship>";

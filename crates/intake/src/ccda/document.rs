@@ -80,7 +80,11 @@ impl<'d> Conversion<'d> {
             }
         }
         self.document_context(&mut document);
+        // The original holds what its most restricted part says.
+        let around = self.label;
+        self.label = around.max(super::section::highest_label(root));
         self.add(document, key);
+        self.label = around;
         self.document_notice();
     }
 

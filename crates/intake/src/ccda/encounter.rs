@@ -79,7 +79,9 @@ impl<'d> Conversion<'d> {
         let added = self.converted.resources.get_mut(place)?;
         let url = added.full_url.clone();
         let known = added.resource.as_object_mut()?;
-        if day(known) != day(encounter) {
+        // What is restricted does not go into what is not.
+        let is_labelled = known.contains_key("meta");
+        if day(known) != day(encounter) || is_labelled != self.label.is_some() {
             return None;
         }
         let unknown = |class: Option<&Value>| {

@@ -242,6 +242,7 @@ impl<'d> Conversion<'d> {
         };
         let known = self.statements.get(&(kind, format!("{first}|{also}"))).copied();
         if let Some(known) = known.and_then(|place| self.converted.resources.get(place))
+            && known.resource.get("meta").is_some() == self.label.is_some()
             && known.resource.as_object().is_some_and(|known| says_the_same(known, &resource))
         {
             return known.full_url.clone();

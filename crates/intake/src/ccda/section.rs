@@ -213,6 +213,16 @@ impl<'d> Conversion<'d> {
     }
 }
 
+/// The most that the confidentiality codes and security observations of a
+/// document ask for: the original holds all of them.
+pub(super) fn highest_label(root: Node<'_>) -> Option<Label> {
+    let codes = root
+        .descendants()
+        .filter(|node| node.is_element() && node.tag_name().name() == "confidentialityCode");
+    let codes = codes.filter_map(|node| node.attr("code")).filter_map(Label::of).max();
+    codes.max(security_label(root))
+}
+
 /// A security observation (HL7 privacy annotation, DS4P) within an entry.
 fn security_label(statement: Node<'_>) -> Option<Label> {
     let observations = statement.descendants().filter(|node| {
