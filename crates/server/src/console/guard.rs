@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use holdfast_exchange::ExchangeError;
 use maud::Markup;
 
 use super::page;
@@ -82,6 +83,10 @@ fn advice(failure: &Failure) -> (&'static str, String) {
         let text = "This form was sent from outside of the console; open the console itself and fill it in there.";
         return ("Not from here", text.to_owned());
     }
+    if failure.message == ExchangeError::Suspended.to_string() {
+        let text = "Nothing opens for it until the suspension is lifted; call your privacy office.";
+        return ("This account is suspended", text.to_owned());
+    }
     let (title, text) = match failure.status {
         StatusCode::FORBIDDEN => (
             "Not for this account",
@@ -131,7 +136,6 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
-    use holdfast_exchange::ExchangeError;
     use tower::ServiceExt;
 
     use super::*;
@@ -166,12 +170,19 @@ mod tests {
     }
 
     #[test]
+    fn a_suspended_account_is_not_told_that_its_role_is_wrong() {
+        let (title, text) = advice(&ExchangeError::Suspended.into());
+        assert!(title.contains("suspended") && !text.contains("role"));
+    }
+
+    #[test]
     fn every_failure_says_what_to_do_and_ends_as_a_sentence() {
         for error in [
             ExchangeError::NotFound,
             ExchangeError::Gone,
             ExchangeError::Conflict,
             ExchangeError::KeeperAway,
+            ExchangeError::Suspended,
             ExchangeError::NotPermitted { reason: "task-not-for-role" },
             ExchangeError::OverBudget { window: "hour", limit: 120 },
             ExchangeError::Setting("the date is wrong"),

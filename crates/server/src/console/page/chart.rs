@@ -18,10 +18,19 @@ impl Names<'_> {
     pub fn of(&self, sources: &[usize]) -> Markup {
         let mut sources = sources.to_vec();
         sources.sort_unstable();
+        let mut named: Vec<(usize, &str)> = Vec::new();
+        for place in sources {
+            // An organization may keep two records of one person.
+            if let Some(source) = self.0.sources.get(place)
+                && named.iter().all(|(_, name)| *name != source.name)
+            {
+                named.push((place, &source.name));
+            }
+        }
         html! {
             span.sources {
-                @for (place, source) in sources.iter().filter_map(|at| Some((*at, self.0.sources.get(*at)?))) {
-                    span class={ "source" @if place == 0 { " source-own" } } { (source.name) }
+                @for (place, name) in named {
+                    span class={ "source" @if place == 0 { " source-own" } } { (name) }
                 }
             }
         }

@@ -47,7 +47,7 @@ fn row(series: &Series, names: &Names<'_>, has_range: bool, what: &str) -> Marku
     let earlier = &series.readings[1..];
     html! {
         tr class=[level_class(latest.flag.as_ref())] {
-            td.strong data-label=(what) { (series.name) }
+            td data-label=(what) { (test_name(&series.name)) }
             td data-label="Latest" {
                 (value(latest))
                 (flag(latest.flag.as_ref()))
@@ -66,8 +66,32 @@ fn value(reading: &Reading) -> Markup {
     html! {
         span.value {
             b { (reading.value) }
-            @if !reading.unit.is_empty() { @if reading.unit != "%" { " " } span.unit { (reading.unit) } }
+            @if !reading.unit.is_empty() { @if reading.unit != "%" { " " } span.unit { (shown_unit(&reading.unit)) } }
         }
+    }
+}
+
+/// `Glucose [Mass/volume] in Serum` (a LOINC long name) as its analyte, with the
+/// rest below it.
+fn test_name(name: &str) -> Markup {
+    match name.split_once(" [") {
+        Some((analyte, rest)) if !analyte.is_empty() => html! {
+            span.strong { (analyte) } span.line.detail { (rest.replacen(']', "", 1)) }
+        },
+        _ => html! { span.strong { (name) } },
+    }
+}
+
+/// A UCUM unit as people write it; what is not known stays as it is.
+fn shown_unit(unit: &str) -> String {
+    match unit {
+        "{ratio}" | "1" => String::new(),
+        _ => unit
+            .replace("10*3", "10³")
+            .replace("10*6", "10⁶")
+            .replace("{1.73_m2}", "1.73 m²")
+            .replace("mm[Hg]", "mmHg")
+            .replace("Cel", "°C"),
     }
 }
 
@@ -129,5 +153,23 @@ fn told(narrative: &Narrative, names: &Names<'_>) -> Markup {
             p.told-about { (date(narrative.at.as_ref())) (names.of(&narrative.sources)) }
             div.prose { (text_blocks(&narrative.text)) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_and_units_read_as_people_write_them() {
+        let name = test_name("Glucose [Mass/volume] in Serum or Plasma").into_string();
+        assert!(
+            name.contains(">Glucose<") && name.contains(">Mass/volume in Serum or Plasma<"),
+            "{name}"
+        );
+        assert!(test_name("Anion gap").into_string().contains(">Anion gap<"));
+        assert_eq!(shown_unit("10*3/uL"), "10³/uL");
+        assert_eq!(shown_unit("mL/min/{1.73_m2}"), "mL/min/1.73 m²");
+        assert_eq!((shown_unit("{ratio}"), shown_unit("mg/dL")), (String::new(), "mg/dL".into()));
     }
 }
