@@ -61,7 +61,8 @@ fn mask(value: &str, keep_last_four: bool) -> String {
 /// own; `None` when there are none. [`join_government_ids`] is the inverse.
 pub fn split_government_ids(patient: &mut Value) -> Option<Value> {
     let mut originals = Map::new();
-    let identifiers = patient.get_mut("identifier").and_then(Value::as_array_mut).into_iter().flatten();
+    let identifiers =
+        patient.get_mut("identifier").and_then(Value::as_array_mut).into_iter().flatten();
     for (place, identifier) in identifiers.enumerate() {
         if !is_government_id(identifier) {
             continue;
@@ -90,7 +91,9 @@ pub fn split_government_ids(patient: &mut Value) -> Option<Value> {
 
 /// Puts the originals that [`split_government_ids`] took out back in place.
 pub fn join_government_ids(patient: &mut Value, part: &Value) {
-    let Some(identifiers) = patient.get_mut("identifier").and_then(Value::as_array_mut) else { return };
+    let Some(identifiers) = patient.get_mut("identifier").and_then(Value::as_array_mut) else {
+        return;
+    };
     for (place, kept) in part.as_object().into_iter().flatten() {
         let identifier = place.parse().ok().and_then(|place: usize| identifiers.get_mut(place));
         let Some(Value::Object(identifier)) = identifier else { continue };

@@ -49,6 +49,10 @@ pub enum Command {
         /// Who sends.
         #[command(flatten)]
         sign_in: SignInArguments,
+        /// Send as a system: its certificate and key (`demo --certificates`). A person's
+        /// budget of patients is small; systems are made for bulk.
+        #[arg(long)]
+        certificate: Option<PathBuf>,
         /// The organization that sends; default: where the sender works.
         #[arg(long)]
         organization: Option<String>,

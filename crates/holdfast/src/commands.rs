@@ -29,8 +29,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             serve::keeper(&dir.dir, passphrase_stdin).await
         }
         Command::Sample { patients, seed, out } => sample(patients, seed, &out),
-        Command::Load { sign_in, organization, paths } => {
-            load::run(&sign_in, organization.as_deref(), &paths).await
+        Command::Load { sign_in, certificate, organization, paths } => {
+            load::run(&sign_in, certificate.as_deref(), organization.as_deref(), &paths).await
         }
         Command::Token(sign_in) => token(&sign_in).await,
         Command::Drill { attack: _, dir, credentials, victim } => {

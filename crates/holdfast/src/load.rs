@@ -8,7 +8,9 @@ use holdfast_exchange::{Format, detect};
 use crate::cli::SignInArguments;
 use crate::client::Client;
 use crate::commands::signed_in;
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::tls::Identity;
 
 /// Largest file that is sent: what the door takes.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -19,6 +21,7 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// When nothing can be sent at all; exit code 1 when something was refused.
 pub async fn run(
     sign_in: &SignInArguments,
+    certificate: Option<&Path>,
     organization: Option<&str>,
     paths: &[PathBuf],
 ) -> Result<(), Failure> {
@@ -29,7 +32,13 @@ pub async fn run(
     if files.is_empty() {
         return Err(Failure::new("there are no files to send"));
     }
-    let client = signed_in(sign_in, &["clinician", "registrar", "nurse"]).await?;
+    let client = match certificate {
+        Some(path) => {
+            let config = Config::read(&sign_in.dir.dir)?;
+            Client::of_system(&sign_in.dir.dir, &config, &Identity::read(path)?)?
+        }
+        None => signed_in(sign_in, &["registrar", "clinician", "nurse"]).await?,
+    };
     let organization = match organization {
         Some(organization) => organization.to_owned(),
         None => own_organization(&client).await?,

@@ -18,8 +18,10 @@ use crate::{Caller, ExchangeError};
 const IDLE_MS: i64 = 15 * 60_000;
 /// Signed out after so long in any case: one working day.
 const LIFE_MS: i64 = 10 * 3_600_000;
-/// Wrong attempts before an account or address has to wait.
+/// Wrong attempts before an account has to wait.
 const ATTEMPTS_FREE: u32 = 5;
+/// Wrong attempts before an address has to wait: a whole practice may share one.
+const ATTEMPTS_FREE_ADDRESS: u32 = 20;
 /// The wait doubles with each further wrong attempt, up to this.
 const WAIT_MS_MAX: i64 = 15 * 60_000;
 /// Passwords that are checked at once: each takes 19 MiB and a core.
@@ -82,7 +84,8 @@ impl Sessions {
         let mut failures = self.failures.lock();
         let entry = failures.entry(key.to_owned()).or_default();
         entry.count += 1;
-        if let Some(over) = entry.count.checked_sub(ATTEMPTS_FREE) {
+        let free = if key.starts_with("address:") { ATTEMPTS_FREE_ADDRESS } else { ATTEMPTS_FREE };
+        if let Some(over) = entry.count.checked_sub(free) {
             let wait_ms = (1_000_i64 << over.min(20)).min(WAIT_MS_MAX);
             entry.not_before = now.plus_millis(wait_ms);
         }
@@ -139,7 +142,8 @@ impl Exchange {
     ) -> Result<SignedIn, ExchangeError> {
         let now = self.now();
         let keys = [format!("name:{name}"), format!("address:{}", address.unwrap_or("-"))];
-        let wait_ms = self.sessions().wait_ms(&keys[0], now);
+        let waits = keys.iter().map(|key| self.sessions().wait_ms(key, now));
+        let wait_ms = waits.max().unwrap_or(0);
         if wait_ms > 0 {
             self.refuse_sign_in(name, address, "throttled").await?;
             let wait_seconds = (wait_ms as u64).div_ceil(1000);

@@ -79,13 +79,13 @@ fn affected(row: &holdfast_respond::ScopeRow, patient: &serde_json::Value) -> Af
     let view = PatientView::of(patient);
     let address = view.addresses.first();
     let text = |part: Option<&Sensitive<String>>| part.cloned().unwrap_or_default();
-    let lines = address.map(|a| a.lines.iter().map(|line| line.expose().clone()).collect());
+    let lines = address.iter().flat_map(|a| &a.lines).map(|line| line.expose().clone());
     AffectedPerson {
         organization: row.organization.clone(),
         patient: row.patient,
         person: row.person,
         name: text(view.name().map(|name| &name.full)),
-        address: lines.unwrap_or_else(Vec::new).into(),
+        address: lines.collect::<Vec<_>>().into(),
         city: text(address.map(|a| &a.city)),
         state: row.residence.clone(),
         zip: text(address.map(|a| &a.postal_code)),
