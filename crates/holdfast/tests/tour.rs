@@ -154,6 +154,14 @@ fn a_wrong_passphrase_is_one_clear_sentence(demo: &Demo) {
     assert_eq!(told(&wrong).trim().lines().count(), 1, "{}", told(&wrong));
 }
 
+/// A registration of somebody who is called `name`.
+fn registration(name: &str) -> String {
+    format!(
+        "MSH|^~\\&|A|{name}|C|D|20260101||ADT^A04^ADT_A01|{name}1|P|2.5.1\r\
+         PID|1||{name}1^^^{name}^MR||{name}^Lara||19700101|F\r"
+    )
+}
+
 #[test]
 fn without_a_keeper_reads_fail_closed_and_intake_goes_on() {
     let demo = Demo::make(4);
@@ -164,7 +172,19 @@ fn without_a_keeper_reads_fail_closed_and_intake_goes_on() {
         people.with_role("clinician").unwrap(),
         demo.certificates.join("hl7v2@lakeside-family.pem"),
     );
-    let path = format!("/fhir/{}/Patient?_count=1", doctor.organization);
+    let arguments = [
+        "load",
+        "--certificate",
+        certificate.to_str().unwrap(),
+        "--organization",
+        "lakeside-family",
+    ];
+    let early = demo.outside("early.hl7");
+    std::fs::write(&early, registration("EARLY")).unwrap();
+    let accepted = demo.run(&[&arguments[..], &[early.to_str().unwrap()]].concat());
+    assert!(text(&accepted).contains("1 accepted"), "{}{}", text(&accepted), told(&accepted));
+    // Somebody in particular: whoever lists everybody meets a honey record.
+    let path = format!("/fhir/{}/Patient?family=early", doctor.organization);
     let client = runtime.block_on(async {
         let client = Client::of_folder(&demo.dir, &demo.config()).unwrap();
         client.sign_in_as(doctor, &SystemClock).await.unwrap()

@@ -6,6 +6,14 @@ use super::stream::Summary;
 use crate::cli::DemoArguments;
 use crate::client::{Client, Credential, Credentials};
 
+/// A patient to try requests with.
+pub struct Example {
+    /// The organization's record number.
+    pub record_number: String,
+    /// Logical id of the Patient.
+    pub patient: String,
+}
+
 /// What became of the messages.
 pub fn summary(summary: &Summary, counts: &serde_json::Value) {
     let sent: usize = summary.kinds.values().map(|(sent, _)| sent).sum();
@@ -36,6 +44,7 @@ pub fn welcome(
     passphrase: &str,
     reader: &Client,
     clinician: &Credential,
+    example: &Example,
 ) {
     let base = reader.base();
     let dir = options.dir.display();
@@ -71,9 +80,15 @@ pub fn welcome(
     let token = reader.token().map(|t| t.expose().as_str()).unwrap_or_default();
     let fhir = format!("{base}/fhir/{}", clinician.organization);
     println!("  H='Authorization: Bearer {token}'; C={dir}/tls/authority.pem");
-    println!("  curl -s --cacert $C '{fhir}/metadata'");
-    println!("  curl -s --cacert $C -H \"$H\" '{fhir}/Patient?gender=female&_count=2'");
-    println!("  curl -s --cacert $C -H \"$H\" '{fhir}/Practitioner?_count=3'");
+    println!("  curl -s --cacert $C '{fhir}/metadata?_pretty=true'");
+    println!(
+        "  curl -s --cacert $C -H \"$H\" '{fhir}/Patient/_search' -d identifier={} -d _pretty=true",
+        example.record_number
+    );
+    println!(
+        "  curl -s --cacert $C -H \"$H\" \\\n    '{fhir}/Observation?patient=Patient/{}&_sort=-date&_count=3&_pretty=true'",
+        example.patient
+    );
     println!();
     if options.exit {
         println!("Continue with: holdfast serve --dir {dir}");
