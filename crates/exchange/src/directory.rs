@@ -52,6 +52,7 @@ pub(crate) struct Directory {
     listings: HashMap<Place, Arc<Listing>>,
     by_token: HashMap<(OrganizationId, Token), BTreeSet<PatientId>>,
     by_person: HashMap<PersonId, BTreeSet<Place>>,
+    by_logical_id: HashMap<(OrganizationId, String), PatientId>,
     matching: Index,
 }
 
@@ -62,6 +63,7 @@ impl Directory {
             listings: HashMap::new(),
             by_token: HashMap::new(),
             by_person: HashMap::new(),
+            by_logical_id: HashMap::new(),
             matching: Index::new(Weights::default()),
         };
         for row in store.snapshot().scan_rows(Table::Directory, &[]) {
@@ -82,6 +84,8 @@ impl Directory {
             let key = (listing.organization.clone(), *token);
             self.by_token.entry(key).or_default().insert(listing.patient);
         }
+        let named = (listing.organization.clone(), listing.logical_id.clone());
+        self.by_logical_id.insert(named, listing.patient);
         self.by_person.entry(listing.person).or_default().insert(place.clone());
         if listing.merged_into.is_none() {
             self.matching.add(record(&place), listing.person, listing.features.clone());
@@ -113,8 +117,8 @@ impl Directory {
 
     /// The listing that has this logical id.
     pub fn by_logical_id(&self, organization: &OrganizationId, id: &str) -> Option<Arc<Listing>> {
-        let fits = |l: &&Arc<Listing>| l.organization == *organization && l.logical_id == id;
-        self.listings.values().find(fits).cloned()
+        let patient = self.by_logical_id.get(&(organization.clone(), id.to_owned()))?;
+        self.get(organization, *patient)
     }
 
     /// The organization's patients that have at least one token of each group.

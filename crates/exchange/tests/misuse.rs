@@ -186,3 +186,30 @@ async fn p10_notices_are_drafted_from_the_scope_for_whom_it_names() {
     let refused = kit.exchange().draft_notices(&security, incident, &letterhead).await;
     assert!(matches!(refused, Err(ExchangeError::NotPermitted { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p05_breaking_the_glass_opens_the_record_and_tells_the_privacy_office() {
+    let kit = community(8).await;
+    let doctor = kit.sign_in("clinician").await;
+    let elsewhere = holdfast_testkit::organization("st-brendan-hospital");
+    assert_ne!(*doctor.organization(), elsewhere);
+    // Somebody of the hospital whom the doctor's organization does not know.
+    let nurse = Ask::new(kit.sign_in("security-officer").await);
+    let registration = b"MSH|^~\\&|A|STBRENDAN|C|D|20260101||ADT^A04^ADT_A01|E1|P|2.5.1\r\
+        PID|1||E1^^^EMERGENCY^MR||Unknown^Tourist||19550505|M\r";
+    let admitted =
+        kit.send("hl7v2@st-brendan-hospital", holdfast_exchange::Format::Hl7v2, registration).await;
+    let patient = &admitted.written.iter().find(|w| w.resource_type == "Patient").unwrap().id;
+    let plain = Ask::new(doctor.clone());
+    let refused = kit.exchange().read(&plain, &elsewhere, "Patient", patient, None).await;
+    assert!(matches!(refused, Err(ExchangeError::NotFound)));
+    let emergency = Ask { emergency: Some("unconscious in our waiting room".into()), ..plain };
+    let opened =
+        kit.exchange().read(&emergency, &elsewhere, "Patient", patient, None).await.unwrap();
+    assert_eq!(opened.resource["id"], patient.as_str());
+    let filter = Filter { kinds: vec!["alert".into()], ..Filter::default() };
+    let alerts = kit.exchange().ledger_entries(&nurse, &filter).await.unwrap();
+    assert!(alerts.iter().any(|placed| {
+        matches!(&placed.entry.event, Event::Alert { detector, .. } if detector == "break-glass")
+    }));
+}

@@ -152,3 +152,50 @@ async fn everything_is_there_after_the_exchange_is_opened_again() {
     kit.reopen().await;
     assert_eq!(kit.exchange().counts().unwrap(), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_what_was_refused_is_applied_when_it_is_sent_again_and_fits() {
+    let kit = TestExchange::start().await;
+    let result = br#"{"resourceType":"Bundle","type":"transaction","entry":[{
+        "fullUrl":"urn:uuid:0f6c1d0e-9d3c-4f5e-8a46-000000000001",
+        "request":{"method":"POST","url":"Observation"},
+        "resource":{"resourceType":"Observation","status":"final",
+            "code":{"coding":[{"system":"http://loinc.org","code":"718-7"}]},
+            "subject":{"reference":"Patient/late-comer"}}}]}"#;
+    let sender = "fhir@cedar-hollow-family";
+    let early = kit.send(sender, Format::Fhir, result).await;
+    assert!(matches!(early.outcome, Outcome::Refused(_)), "{:?}", early.outcome);
+    let patient = br#"{"resourceType":"Bundle","type":"transaction","entry":[{
+        "fullUrl":"urn:uuid:0f6c1d0e-9d3c-4f5e-8a46-000000000002",
+        "request":{"method":"PUT","url":"Patient/late-comer"},
+        "resource":{"resourceType":"Patient","id":"late-comer","name":[{"family":"Latecomer"}]}}]}"#;
+    let known = kit.send(sender, Format::Fhir, patient).await;
+    assert_eq!(known.outcome, Outcome::Accepted, "{:?}", known.issues);
+    assert_eq!(known.written[0].id, "late-comer", "PUT says which id");
+    let again = kit.send(sender, Format::Fhir, result).await;
+    assert_eq!(again.outcome, Outcome::Accepted, "{:?}", again.issues);
+    assert_ne!(again.message, early.message, "both are kept");
+    assert_eq!(kit.exchange().counts().unwrap().pending, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p04_a_person_who_sends_beyond_the_budget_is_refused_once_and_nothing_is_lost() {
+    let kit = TestExchange::start().await;
+    let nurse = Ask::new(kit.sign_in("clinician").await);
+    let home = nurse.caller.organization().clone();
+    let mut refused = 0;
+    for number in 0..24 {
+        let message = format!(
+            "MSH|^~\\&|A|B|C|D|20260101||ADT^A04^ADT_A01|B{number}|P|2.5.1\r\
+             PID|1||B{number}^^^BULK^MR||Bulk{number}^Beryl||19{:02}0303|F\r",
+            20 + number
+        );
+        let admitted =
+            kit.exchange().admit(&nurse, &home, Format::Hl7v2, message.as_bytes()).await.unwrap();
+        if matches!(admitted.outcome, Outcome::Refused(_)) {
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "twenty patients a minute are a clinician's budget");
+    assert_eq!(kit.exchange().counts().unwrap().pending, 0, "none is tried again by itself");
+}

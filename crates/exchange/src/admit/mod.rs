@@ -206,11 +206,14 @@ impl Exchange {
                     };
                     return self.refuse_payload(arrival, &missing, converted.issues.clone()).await;
                 }
-                Err(ExchangeError::Setting(problem)) => {
-                    let refusal = Refusal::Unsupported { what: problem };
-                    return self.refuse_payload(arrival, &refusal, converted.issues.clone()).await;
-                }
-                other => return other,
+                Err(error) => match refusal_of(&error) {
+                    Some(what) => {
+                        let refusal = Refusal::Unsupported { what };
+                        return self.refuse_payload(arrival, &refusal, converted.issues).await;
+                    }
+                    None => return Err(error),
+                },
+                done => return done,
             }
         }
         Err(ExchangeError::Conflict)
@@ -290,6 +293,18 @@ fn convert(arrival: &Arrival<'_>, payload: &[u8]) -> Result<Converted, Refusal> 
             let value = parse_fhir(payload)?;
             holdfast_intake::convert_fhir(&value)
         }
+    }
+}
+
+/// What is said of a payload that its sender may not have applied. It is kept, and
+/// not tried again by itself: a sender who is over budget would only be more so.
+fn refusal_of(error: &ExchangeError) -> Option<&'static str> {
+    match error {
+        ExchangeError::Setting(problem) => Some(problem),
+        ExchangeError::NotPermitted { reason } => Some(reason),
+        ExchangeError::Suspended => Some("sending while suspended"),
+        ExchangeError::OverBudget { .. } => Some("writing to more patients than the budget allows"),
+        _ => None,
     }
 }
 

@@ -67,10 +67,7 @@ impl Exchange {
         let plain = self.system().open(&outcome_context(message), &kept.row.outcome)?;
         let told: KeptOutcome = serde_json::from_slice(&plain)
             .map_err(|_| ExchangeError::Internal("a kept outcome has an unknown form"))?;
-        let outcome = match told.reason {
-            Some(reason) => Outcome::Refused(reason),
-            None => Outcome::Duplicate,
-        };
+        let outcome = Outcome::Duplicate;
         let issues = told.issues.into_iter().map(|(place, text)| Issue::information(place, text));
         Ok(Some(Admission {
             message,
@@ -147,11 +144,8 @@ impl Exchange {
             written: Vec::new(),
             matched: Matched::Known,
         };
-        match self.finish(arrival, KeptState::Refused, "refused", None, &admission).await {
-            // A twin was refused in the same moment: its answer is this one's.
-            Ok(()) | Err(ExchangeError::Conflict) => Ok(admission),
-            Err(other) => Err(other),
-        }
+        self.finish(arrival, KeptState::Refused, "refused", None, &admission).await?;
+        Ok(admission)
     }
 
     /// One transaction: versions, rows, the intent for the ledger, the outcome of
@@ -182,7 +176,8 @@ impl Exchange {
         let mut rows = draft.rows;
         let mut preconditions = draft.preconditions;
         preconditions.push(Precondition::Pending(arrival.message));
-        if state != KeptState::Duplicate {
+        // What was refused may be sent again: its patient may be known by then.
+        if state == KeptState::Accepted {
             let key = arrival.dedupe.clone();
             preconditions.push(Precondition::RowAbsent { table: Table::Dedupe, key: key.clone() });
             let value = Some(arrival.message.0.to_be_bytes().to_vec());

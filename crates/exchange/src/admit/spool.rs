@@ -29,7 +29,8 @@ impl Exchange {
         let mut finished = 0;
         for message in pending {
             let message = message.map_err(ExchangeError::store)?;
-            if self.in_work().lock().contains(&message) {
+            let busy = self.in_work().lock().contains(&message);
+            if busy || self.office().stuck.lock().contains(&message) {
                 continue;
             }
             let _working = self.mark_in_work(message);
@@ -39,9 +40,16 @@ impl Exchange {
                 kept.row.state == holdfast_store::KeptState::Pending
                     && now.millis_since(kept.row.received) >= age_ms
             });
-            if let Some(kept) = due {
-                self.resume(message, &kept).await?;
-                finished += 1;
+            let Some(kept) = due else { continue };
+            match self.resume(message, &kept).await {
+                Ok(()) => finished += 1,
+                Err(ExchangeError::KeeperAway) => return Err(ExchangeError::KeeperAway),
+                Err(error) => {
+                    // It stays kept; one that cannot be processed must not keep the
+                    // others waiting, nor be tried four times a second.
+                    tracing::error!(message = %message, error = %error, "a kept payload is stuck");
+                    self.office().stuck.lock().insert(message);
+                }
             }
         }
         Ok(finished)

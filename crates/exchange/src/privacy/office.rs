@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use holdfast_base::{IncidentId, LedgerIndex, PatientId};
+use holdfast_base::{IncidentId, LedgerIndex, MessageId, PatientId};
 use holdfast_keeper::SystemKey;
 use holdfast_respond::Incident;
 use holdfast_store::Store;
@@ -21,6 +21,8 @@ pub(crate) struct Office {
     pub honey: Mutex<HashSet<PatientId>>,
     /// Intents that the ledger has been told and that can be cleared away.
     pub told: Mutex<Vec<Vec<u8>>>,
+    /// Kept payloads that failed for a reason of ours; tried again after a restart.
+    pub stuck: Mutex<HashSet<MessageId>>,
     /// Held while a new record is matched to a person.
     pub placing: tokio::sync::Mutex<()>,
 }
@@ -36,6 +38,7 @@ impl Office {
             incidents: Mutex::new(incidents.into_iter().map(|i| (i.id, i)).collect()),
             honey: Mutex::new(honey),
             told: Mutex::default(),
+            stuck: Mutex::default(),
             placing: tokio::sync::Mutex::default(),
         })
     }
