@@ -86,7 +86,7 @@ pub fn welcome(
         example.record_number
     );
     println!(
-        "  curl -s --cacert $C -H \"$H\" \\\n    '{fhir}/Observation?patient=Patient/{}&_sort=-date&_count=3&_pretty=true'",
+        "  curl -s --cacert $C -H \"$H\" \\\n    '{fhir}/Encounter?patient=Patient/{}&_sort=-date&_count=3&_pretty=true'",
         example.patient
     );
     println!();
