@@ -63,8 +63,11 @@ impl Search {
         let mut found = self.automaton.find_iter(bytes).count();
         for at in 0..bytes.len().saturating_sub(4) {
             if bytes[at..].starts_with(&[0x28, 0xB5, 0x2F, 0xFD])
-                && let Ok(plain) = zstd::stream::decode_all(&bytes[at..])
+                && let Ok(decoder) = zstd::stream::read::Decoder::new(&bytes[at..])
             {
+                // One frame: what follows it is not its business.
+                let mut plain = Vec::new();
+                let _ = std::io::Read::read_to_end(&mut decoder.single_frame(), &mut plain);
                 found += self.automaton.find_iter(&plain).count();
             }
             if bytes[at..].starts_with(&[0x1F, 0x8B, 0x08]) {
@@ -109,7 +112,8 @@ fn p02_nothing_in_a_stolen_folder_or_backup_is_readable() {
     let sent = &stream.items[0].bytes;
     assert!(search.count(sent) > 0, "a message has facts");
     let packed = zstd::stream::encode_all(&sent[..], 3).unwrap();
-    assert!(search.count(&[b"junk", &packed[..]].concat()) > 0, "a compressed message has facts");
+    let between = [&b"before"[..], &packed, b"and after"].concat();
+    assert!(search.count(&between) > 0, "a compressed message has facts, wherever it stands");
     for spelling in spellings(&stream.facts.iter().find(|f| f.text.len() > 12).unwrap().text) {
         assert!(search.count(&[b"..", &spelling[..], b".."].concat()) > 0);
     }
