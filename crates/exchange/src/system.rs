@@ -15,6 +15,7 @@ use crate::state::Exchange;
 pub(crate) enum Kind {
     Account = b'a',
     Delivery = b'd',
+    Emergency = b'e',
     Honey = b'h',
     Incident = b'i',
     Organization = b'o',

@@ -212,4 +212,9 @@ async fn p05_breaking_the_glass_opens_the_record_and_tells_the_privacy_office() 
     assert!(alerts.iter().any(|placed| {
         matches!(&placed.entry.event, Event::Alert { detector, .. } if detector == "break-glass")
     }));
+    let officer = Ask::new(kit.sign_in("privacy-officer").await);
+    let own = officer.caller.organization() == emergency.caller.organization();
+    let kept = kit.exchange().emergencies(&officer).await.unwrap();
+    assert_eq!(kept.iter().any(|item| item.reason.contains("waiting room")), own);
+    assert!(kit.exchange().emergencies(&nurse).await.is_err(), "a reason may speak of the patient");
 }

@@ -93,7 +93,7 @@ impl Exchange {
         let listing = listing.ok_or(ExchangeError::NotFound)?;
         let permit = self.permit(ask, &listing, act, wanted).await?;
         if permit.is_emergency() {
-            self.tell_broken_glass(ask).await?;
+            self.tell_broken_glass(ask, &listing).await?;
         }
         let ask = Ask { purpose: permit.purpose(), ..ask.clone() };
         let keys = self
@@ -101,20 +101,6 @@ impl Exchange {
             .await?;
         let keys = keys.get(&patient).cloned().ok_or(ExchangeError::NotFound)?;
         Ok(Opened { organization: Arc::clone(keeping), patient, keys, permit: Some(permit) })
-    }
-
-    /// Emergency access is loud (P5): the privacy office reads of it at once, and
-    /// before the record opens.
-    async fn tell_broken_glass(&self, ask: &Ask) -> Result<(), ExchangeError> {
-        let event = Event::Alert {
-            detector: "break-glass".into(),
-            principal: ask.caller.id().clone(),
-            patients_count: 1,
-            severity: "notice".into(),
-            summary: "a record was opened by declaring an emergency; review the reason".into(),
-        };
-        tracing::warn!(principal = %ask.caller.id(), "emergency access");
-        self.record_entries(vec![ask.entry(self.now(), event)]).await
     }
 
     /// Practitioners, locations and the like: open to everybody who works for an

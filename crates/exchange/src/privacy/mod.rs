@@ -1,6 +1,7 @@
 //! The privacy and security office: watching, containing, investigating,
 //! notifying.
 
+mod emergencies;
 mod incidents;
 mod notices;
 mod office;
@@ -8,6 +9,7 @@ mod reviews;
 mod scope;
 mod watchman;
 
+pub use emergencies::EmergencyItem;
 pub use incidents::FindingView;
 pub(crate) use office::Office;
 pub use reviews::ReviewItem;

@@ -135,7 +135,8 @@ impl Exchange {
             let entry = Entry { at: self.now(), actor: actor.clone(), request: None, event };
             self.keeper().append(vec![entry]).await?;
         }
-        tracing::warn!(principal = %principal, reason, "suspended");
+        // The reason may be somebody's own words: it is in the ledger, not in the log.
+        tracing::warn!(principal = %principal, "suspended");
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! each role may do is decided by the exchange.
 
 mod accounts;
+mod emergencies;
 mod incidents;
 mod ledger;
 mod question;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/principals/{principal}/suspend", post(incidents::suspend))
         .route("/ops/principals/{principal}/lift", post(incidents::lift))
         .route("/ops/honey", post(incidents::honey))
+        .route("/ops/emergencies", get(emergencies::emergencies))
         .route("/ops/ledger/state", get(ledger::state))
         .route("/ops/ledger/entries", get(ledger::entries))
         .route("/ops/ledger/bundle", get(ledger::bundle))
