@@ -218,3 +218,21 @@ async fn p05_breaking_the_glass_opens_the_record_and_tells_the_privacy_office() 
     assert_eq!(kept.iter().any(|item| item.reason.contains("waiting room")), own);
     assert!(kit.exchange().emergencies(&nurse).await.is_err(), "a reason may speak of the patient");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_a_client_s_officer_asks_about_the_own_records_only() {
+    let kit = community(4).await;
+    let officer = Ask::new(kit.sign_in("privacy-officer").await);
+    let own = officer.caller.organization().clone();
+    let runs_it = Ask::new(kit.sign_in("security-officer").await);
+    assert_ne!(own, *runs_it.caller.organization());
+    let everything = ScopeQuery::default();
+    let seen = kit.exchange().scope(&officer, &everything).await.unwrap();
+    let all = kit.exchange().scope(&runs_it, &everything).await.unwrap();
+    assert!(seen.rows.iter().all(|row| row.organization == own));
+    assert!(all.rows.iter().any(|row| row.organization != own), "there was more to see");
+    let other = Some(runs_it.caller.organization().clone());
+    let asked = ScopeQuery { organization: other, ..ScopeQuery::default() };
+    let refused = kit.exchange().scope(&officer, &asked).await;
+    assert!(matches!(refused, Err(ExchangeError::NotPermitted { .. })));
+}

@@ -199,3 +199,22 @@ async fn p04_a_person_who_sends_beyond_the_budget_is_refused_once_and_nothing_is
     assert!(refused > 0, "twenty patients a minute are a clinician's budget");
     assert_eq!(kit.exchange().counts().unwrap().pending, 0, "none is tried again by itself");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_what_names_no_patient_never_lies_where_everybody_may_read() {
+    let kit = TestExchange::start().await;
+    let homeless = br#"{"resourceType":"Observation","status":"final",
+        "code":{"coding":[{"system":"http://loinc.org","code":"718-7"}]}}"#;
+    let admitted = kit.send("fhir@cedar-hollow-family", Format::Fhir, homeless).await;
+    assert!(matches!(admitted.outcome, Outcome::Refused(_)), "{:?}", admitted.outcome);
+    let place = br#"{"resourceType":"Location","name":"Room 4"}"#;
+    let directory = kit.send("fhir@cedar-hollow-family", Format::Fhir, place).await;
+    assert_eq!(directory.outcome, Outcome::Accepted, "{:?}", directory.issues);
+    let doctor = Ask::new(kit.sign_in("clinician").await);
+    let home = doctor.caller.organization().clone();
+    for resource_type in ["Observation", "Device", "Binary"] {
+        let found =
+            kit.exchange().search(&doctor, &home, resource_type, &[], Handling::Strict).await;
+        assert!(found.is_err(), "{resource_type} without a patient");
+    }
+}

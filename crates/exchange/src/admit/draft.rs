@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::subject::{Changes, Subject, requested_id};
 use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
+use crate::disclose::is_directory_type;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
@@ -122,7 +123,17 @@ impl Exchange {
         let nobody = Subject { patient: PatientId::NONE, logical_id: String::new(), known: None };
         let Some(reference) = holdfast_fhir::compartment_patient(resource).into_iter().next()
         else {
-            return Ok(nobody);
+            // What names no patient is the payload's patient's, or nobody's only when
+            // it is of a kind that is about no patient at all: nobody's compartment
+            // is open to everybody on the exchange.
+            let resource_type = resource["resourceType"].as_str().unwrap_or_default();
+            return match subject {
+                _ if is_directory_type(resource_type) || resource.is_null() => Ok(nobody),
+                Some(subject) => Ok(subject.clone()),
+                None => Err(ExchangeError::Setting(
+                    "a resource of this type without the patient that it is about",
+                )),
+            };
         };
         if let Some(subject) = subject
             && (reference == PATIENT_URL || reference == format!("Patient/{}", subject.logical_id))

@@ -12,4 +12,5 @@ mod search;
 
 pub use chart::{Chart, ChartRecord, Look};
 pub use read::Disclosed;
+pub(crate) use read::is_directory_type;
 pub use search::Page;

@@ -15,6 +15,24 @@ use crate::people::Organization;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
+/// Types that are about no patient. Only these lie in an organization's own
+/// compartment, which everybody who works on the exchange may read.
+const DIRECTORY_TYPES: [&str; 8] = [
+    "Endpoint",
+    "HealthcareService",
+    "Location",
+    "Medication",
+    "Organization",
+    "OrganizationAffiliation",
+    "Practitioner",
+    "PractitionerRole",
+];
+
+/// Whether resources of the type are about no patient.
+pub(crate) fn is_directory_type(resource_type: &str) -> bool {
+    DIRECTORY_TYPES.contains(&resource_type)
+}
+
 /// A resource that left the exchange; the ledger says so.
 #[derive(Clone)]
 pub struct Disclosed {
@@ -61,6 +79,9 @@ impl Exchange {
         let keeping = self.organization(organization).map_err(|_| ExchangeError::NotFound)?;
         let reference = format!("{resource_type}/{id}");
         let patient = self.locate(&keeping, &reference)?.ok_or(ExchangeError::NotFound)?;
+        if patient == PatientId::NONE && !is_directory_type(resource_type) {
+            return Err(ExchangeError::NotFound);
+        }
         let key = self.store_key(&keeping, patient, resource_type, id)?;
         let snapshot = self.store().snapshot();
         let stored = match version {

@@ -12,8 +12,8 @@ use holdfast_ledger::Action;
 use holdfast_policy::Act;
 use serde::{Deserialize, Serialize};
 
-use super::Disclosed;
 use super::open::OpenRow;
+use super::{Disclosed, is_directory_type};
 use crate::directory::Listing;
 use crate::people::Organization;
 use crate::state::Exchange;
@@ -112,7 +112,7 @@ impl Exchange {
                 let located = self.locate(keeping, &format!("Patient/{id}"))?;
                 located.ok_or(ExchangeError::NotFound)?
             }
-            None if in_patient_compartment(resource_type) => {
+            None if !is_directory_type(resource_type) => {
                 return Err(ExchangeError::Invalid(vec![Issue::error(
                     "not-supported",
                     "patient",
@@ -273,9 +273,4 @@ fn page_size(query: &Query, default: usize) -> usize {
         return 0;
     }
     query.count().map_or(default, |count| count as usize).min(PAGE_MAX)
-}
-
-/// Whether every resource of the type belongs to some patient.
-fn in_patient_compartment(resource_type: &str) -> bool {
-    !holdfast_fhir::definitions().compartment_parameters(resource_type).is_empty()
 }

@@ -7,7 +7,7 @@ use holdfast_ledger::Action;
 use holdfast_policy::{Act, Module, Role, Task};
 use holdfast_respond::{
     Addressee, AffectedPerson, Contact, Letterhead, License, Organization as Client, OutputFile,
-    Status,
+    ScopeQuery, Status,
 };
 
 use crate::state::Exchange;
@@ -53,8 +53,17 @@ impl Exchange {
         }
         let frozen =
             incident.scope.clone().ok_or(ExchangeError::Internal("the scope is frozen"))?;
+        // The frozen scope is the exchange's; a client's own officer opens and drafts
+        // for the client's own patients.
+        let scope = match self.within_reach(&ask, None)? {
+            None => frozen.scope,
+            own => {
+                let to = frozen.query.to.or(Some(frozen.at));
+                self.compute_scope(&ScopeQuery { organization: own, to, ..frozen.query }).await?
+            }
+        };
         let mut persons = Vec::new();
-        for row in &frozen.scope.rows {
+        for row in &scope.rows {
             let listing = self.directory().read().get(&row.organization, row.patient);
             // A patient whose key was destroyed can no longer be told by letter; the
             // row stays in the client's package.
@@ -65,9 +74,8 @@ impl Exchange {
             persons.push(affected(row, &opened.resource));
         }
         let clients: Vec<Client> = self.organizations().iter().map(|o| client(&o.facts)).collect();
-        let files =
-            holdfast_respond::draft(&incident, &frozen.scope, &persons, &clients, letterhead)
-                .map_err(|_| ExchangeError::Internal("the notices could not be composed"))?;
+        let files = holdfast_respond::draft(&incident, &scope, &persons, &clients, letterhead)
+            .map_err(|_| ExchangeError::Internal("the notices could not be composed"))?;
         incident.status = Status::NoticesDrafted;
         let note = format!("{} files, {} persons", files.len(), persons.len());
         self.step_incident(&ask.caller.actor(), incident, "notices-drafted", note).await?;

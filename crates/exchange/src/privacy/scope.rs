@@ -1,10 +1,11 @@
 //! Scope is a query (P9): whom somebody touched, from the ledger alone.
 
-use holdfast_base::IncidentId;
+use holdfast_base::{IncidentId, OrganizationId};
 use holdfast_ledger::{Filter, Placed};
-use holdfast_policy::Task;
+use holdfast_policy::{Role, Task};
 use holdfast_respond::{FrozenScope, Incident, Scope, ScopeQuery, Status};
 
+use crate::people::Account;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
@@ -31,7 +32,29 @@ impl Exchange {
     /// [`ExchangeError::NotPermitted`], [`ExchangeError::KeeperAway`].
     pub async fn scope(&self, ask: &Ask, query: &ScopeQuery) -> Result<Scope, ExchangeError> {
         self.require_task(ask, Task::Ledger).await?;
-        self.compute_scope(query).await
+        let organization = self.within_reach(ask, query.organization.as_ref())?;
+        self.compute_scope(&ScopeQuery { organization, ..query.clone() }).await
+    }
+
+    /// Which organization's records an officer's question may be about: any for the
+    /// office of the organization that runs the exchange (where its administrators
+    /// are), the own ones for every other (P11). `None` is all.
+    pub(crate) fn within_reach(
+        &self,
+        ask: &Ask,
+        asked: Option<&OrganizationId>,
+    ) -> Result<Option<OrganizationId>, ExchangeError> {
+        let own = ask.caller.organization();
+        let runs = |a: Account| a.role == Role::Administrator && a.organization == *own;
+        if self.accounts().any(runs) {
+            return Ok(asked.cloned());
+        }
+        match asked {
+            Some(other) if other != own => {
+                Err(ExchangeError::NotPermitted { reason: "other-organization" })
+            }
+            _ => Ok(Some(own.clone())),
+        }
     }
 
     pub(crate) async fn compute_scope(&self, query: &ScopeQuery) -> Result<Scope, ExchangeError> {
@@ -66,7 +89,8 @@ impl Exchange {
         filter: &Filter,
     ) -> Result<Vec<Placed>, ExchangeError> {
         self.require_task(ask, Task::Ledger).await?;
-        self.all_entries(filter).await
+        let organization = self.within_reach(ask, filter.organization.as_ref())?;
+        self.all_entries(&Filter { organization, ..filter.clone() }).await
     }
 
     /// An evidence bundle that verifies offline, also by those who saw the ledger at
@@ -81,7 +105,9 @@ impl Exchange {
         seen: &[u64],
     ) -> Result<Vec<u8>, ExchangeError> {
         self.require_task(ask, Task::Ledger).await?;
-        Ok(self.keeper().export_bundle(filter, seen).await?)
+        let organization = self.within_reach(ask, filter.organization.as_ref())?;
+        let filter = Filter { organization, ..filter.clone() };
+        Ok(self.keeper().export_bundle(&filter, seen).await?)
     }
 
     /// Where the ledger stands; open to everybody who is signed in, because a
