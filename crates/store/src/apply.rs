@@ -428,7 +428,7 @@ mod tests {
                 ends.push(format!("{:?}", batch.admit(work)));
             }
             position = batch.position();
-            engine.write(batch.into_writes(), Durability::Buffered).unwrap();
+            engine.write(&batch.into_writes(), Durability::Buffered).unwrap();
         }
         ends
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use holdfast_base::CommitNumber;
 
-use crate::engine::{Durability, Engine, FjallEngine, Space, View, Write};
+use crate::engine::{Durability, Engine, FjallEngine, Space, View, Write, WriteError};
 use crate::error::{BackupError, OpenError, ReadError};
 use crate::folder::{Folder, io};
 use crate::store::Store;
@@ -74,7 +74,7 @@ fn copy(view: &dyn View, target: &dyn Engine) -> Result<(u64, u64), BackupError>
             let (key, value) = row.map_err(ReadError::from)?;
             if chunk_bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_ROWS {
                 let full = std::mem::take(&mut chunk);
-                target.write(full, Durability::Buffered).map_err(BackupError::Write)?;
+                write(target, &full, Durability::Buffered)?;
                 chunk_bytes = 0;
             }
             chunk_bytes += key.len() + value.len();
@@ -83,6 +83,14 @@ fn copy(view: &dyn View, target: &dyn Engine) -> Result<(u64, u64), BackupError>
             chunk.push(Write { space, key: key.to_vec(), value: Some(value) });
         }
     }
-    target.write(chunk, Durability::Synced).map_err(BackupError::Write)?;
+    write(target, &chunk, Durability::Synced)?;
     Ok((rows_count, bytes))
+}
+
+fn write(target: &dyn Engine, chunk: &[Write], durability: Durability) -> Result<(), BackupError> {
+    target.write(chunk, durability).map_err(|error| match error {
+        WriteError::NotWritten(error) | WriteError::InDoubt(error) | WriteError::Broken(error) => {
+            BackupError::Write(error)
+        }
+    })
 }

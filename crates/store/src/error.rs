@@ -87,7 +87,10 @@ pub enum ReadError {
 impl ReadError {
     /// Whose fault, and what to do about it.
     pub fn category(&self) -> Category {
-        Category::Fault
+        match self {
+            Self::Damaged { .. } => Category::Fault,
+            Self::Engine(error) => error.category(),
+        }
     }
 }
 
@@ -140,9 +143,14 @@ pub enum CommitError {
         what: &'static str,
     },
     /// The storage engine failed. Whether the transaction is durable is not
-    /// known; the store takes no more commits until it is opened again.
+    /// known: read, or submit it again under preconditions. The store may take no
+    /// more commits until it is opened again.
     #[error("the storage engine failed to write: {0}")]
     Engine(EngineError),
+    /// The storage engine cannot be reached, or takes nothing at the moment.
+    /// Nothing was written; the same transaction may succeed later.
+    #[error("the storage engine is away; nothing was written")]
+    Away,
     /// The store is closing, or an earlier write failed. Nothing was written.
     #[error("the store takes no more commits")]
     Stopped,
@@ -157,7 +165,7 @@ impl CommitError {
             | Self::UnknownMessage(_)
             | Self::Finished(_) => Category::Conflict,
             Self::TooLarge { .. } => Category::Incorrect,
-            Self::Stopped => Category::Busy,
+            Self::Stopped | Self::Away => Category::Busy,
             Self::Malformed { .. } | Self::Damaged { .. } | Self::Engine(_) => Category::Fault,
         }
     }
@@ -167,6 +175,7 @@ impl From<ReadError> for CommitError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Damaged { place, what } => Self::Damaged { place, what },
+            ReadError::Engine(error) if error.category() == Category::Busy => Self::Away,
             ReadError::Engine(error) => Self::Engine(error),
         }
     }

@@ -30,6 +30,7 @@ mod store;
 mod transaction;
 #[cfg(test)]
 mod worked_example;
+mod writer;
 
 pub use backup::BackupReport;
 pub use check::CheckReport;

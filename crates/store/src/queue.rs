@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -32,6 +33,8 @@ struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
     stopped: bool,
+    /// The engine is away: nobody waits in vain, everybody is told so.
+    away: bool,
 }
 
 /// The queue.
@@ -57,12 +60,16 @@ impl Queue {
         let (answer, receiver) = sync_channel(1);
         let mut waiting = self.waiting.lock();
         while !waiting.stopped
+            && !waiting.away
             && (waiting.jobs.len() >= QUEUE_DEPTH_MAX || waiting.bytes + bytes > QUEUE_BYTES_MAX)
         {
             self.left.wait(&mut waiting);
         }
         if waiting.stopped {
             return Err(CommitError::Stopped);
+        }
+        if waiting.away {
+            return Err(CommitError::Away);
         }
         waiting.bytes += bytes;
         waiting.jobs.push_back(Job { work, answer, bytes });
@@ -102,6 +109,29 @@ impl Queue {
         self.waiting.lock().stopped = true;
         self.arrived.notify_all();
         self.left.notify_all();
+    }
+
+    /// Turns away who comes, and who waits, until `away` is false again.
+    pub(crate) fn turn_away(&self, away: bool) {
+        let mut waiting = self.waiting.lock();
+        waiting.away = away;
+        if away {
+            waiting.bytes = 0;
+            for job in waiting.jobs.drain(..) {
+                let _gone = job.answer.send(Err(CommitError::Away));
+            }
+            drop(waiting);
+            self.left.notify_all();
+        }
+    }
+
+    /// Waits for `pause`, or until the queue is closed: then false.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let mut waiting = self.waiting.lock();
+        if !waiting.stopped {
+            self.arrived.wait_for(&mut waiting, pause);
+        }
+        !waiting.stopped
     }
 
     /// Closes and turns away what waits: their answers are dropped.

@@ -7,16 +7,17 @@ use std::thread::JoinHandle;
 use holdfast_base::{CommitNumber, MessageId};
 use parking_lot::RwLock;
 
-use crate::apply::{Batch, Work};
+use crate::apply::Work;
 use crate::chain::Position;
 use crate::check;
-use crate::engine::{Durability, Engine, FjallEngine, Space};
+use crate::engine::{Engine, FjallEngine, Space};
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::folder::{Folder, Watermark};
+use crate::folder::Folder;
 use crate::model::KeptPayload;
-use crate::queue::{Job, Queue};
+use crate::queue::Queue;
 use crate::snapshot::{Pinned, Snapshot};
 use crate::transaction::{Committed, Transaction};
+use crate::writer::Writer;
 
 /// The sealed store of one server. Thread-safe; share it in an `Arc`.
 ///
@@ -34,8 +35,8 @@ pub(crate) struct Shared {
     /// What new snapshots see: the newest durable commit.
     pub(crate) published: RwLock<Arc<Pinned>>,
     pub(crate) store_id: [u8; 16],
-    engine: Arc<dyn Engine>,
-    folder: Arc<Folder>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) folder: Arc<Folder>,
 }
 
 impl Store {
@@ -73,7 +74,7 @@ impl Store {
             engine,
             folder,
         });
-        let writer = Writer { shared: shared.clone(), watermark };
+        let writer = Writer::new(shared.clone(), watermark);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer = thread
             .spawn(move || writer.run())
@@ -184,84 +185,3 @@ fn create(folder: &Folder, view: &dyn crate::engine::View) -> Result<[u8; 16], O
     folder.write_format(&store_id)?;
     Ok(store_id)
 }
-
-/// The one thread that writes.
-struct Writer {
-    shared: Arc<Shared>,
-    watermark: Watermark,
-}
-
-impl Writer {
-    fn run(mut self) {
-        // Whatever ends this thread, nobody may wait for it in vain.
-        struct Abandon(Arc<Shared>);
-        impl Drop for Abandon {
-            fn drop(&mut self) {
-                self.0.queue.abandon();
-            }
-        }
-        let _abandon = Abandon(self.shared.clone());
-        while let Some(jobs) = self.shared.queue.take() {
-            if self.write(jobs).is_err() {
-                break;
-            }
-        }
-        if let Err(error) = self.watermark.sync() {
-            tracing::error!(%error, "the watermark was not synced");
-        }
-    }
-
-    /// Checks the jobs in order, writes those that may be written in one synced
-    /// batch, publishes it, then answers.
-    fn write(&mut self, jobs: Vec<Job>) -> Result<(), Broken> {
-        let before = self.shared.published.read().clone();
-        let mut batch = Batch::new(before.view.as_ref(), before.position);
-        let mut admitted = Vec::with_capacity(jobs.len());
-        let mut refused = Vec::new();
-        for job in jobs {
-            match batch.admit(job.work) {
-                Ok(receipt) => admitted.push((job.answer, receipt)),
-                Err(error) => refused.push((job.answer, error)),
-            }
-        }
-        let position = batch.position();
-        let pending_from = batch
-            .first_pending()
-            .map_or(before.pending_from, |first| first.min(before.pending_from));
-        let written = if batch.is_empty() {
-            Ok(())
-        } else {
-            self.shared.engine.write(batch.into_writes(), Durability::Synced)
-        };
-        if let Err(error) = written {
-            tracing::error!(commit = position.commit.0, %error, "the storage engine failed");
-            for (answer, _) in admitted {
-                let _gone = answer.send(Err(CommitError::Engine(error.clone())));
-            }
-            for (answer, _) in refused {
-                let _gone = answer.send(Err(CommitError::Stopped));
-            }
-            return Err(Broken);
-        }
-        if !admitted.is_empty() {
-            if let Err(error) = self.watermark.advance(&position) {
-                // The commit is durable; only the check at the next open is weaker.
-                tracing::error!(commit = position.commit.0, %error, "the watermark stands still");
-            }
-            let Shared { engine, folder, published, .. } = &*self.shared;
-            let pinned =
-                Pinned::new(engine.view(), position, pending_from, engine.clone(), folder.clone());
-            *published.write() = Arc::new(pinned);
-        }
-        for (answer, receipt) in admitted {
-            let _gone = answer.send(Ok(receipt));
-        }
-        for (answer, error) in refused {
-            let _gone = answer.send(Err(error));
-        }
-        Ok(())
-    }
-}
-
-/// The engine failed: what reached the disk is not known.
-struct Broken;

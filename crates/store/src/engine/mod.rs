@@ -1,14 +1,15 @@
 //! The seam to a storage engine: ordered keyspaces, consistent views, atomic
 //! durable batches. Everything above it is engine-neutral.
 
+mod bytes;
 mod on_fjall;
 
 use std::sync::Arc;
 
-pub(crate) use on_fjall::FjallEngine;
+use holdfast_base::Category;
 
-/// A cheaply cloned byte string.
-pub(crate) type Bytes = fjall::Slice;
+pub(crate) use bytes::Bytes;
+pub(crate) use on_fjall::FjallEngine;
 
 /// The ordered keyspaces of a store. `docs/storage.md` has their layouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,13 +60,47 @@ impl Space {
 
 /// What the storage engine says when it fails. Says nothing about values.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct EngineError(Arc<str>);
+#[error("{what}")]
+pub struct EngineError {
+    what: Arc<str>,
+    away: bool,
+}
 
 impl EngineError {
+    /// Something is broken, and stays so.
     pub(crate) fn new(what: impl std::fmt::Display) -> Self {
-        Self(what.to_string().into())
+        Self { what: what.to_string().into(), away: false }
     }
+
+    /// Whose fault, and what to do about it.
+    pub fn category(&self) -> Category {
+        if self.away { Category::Busy } else { Category::Fault }
+    }
+}
+
+/// Why a batch was not written.
+#[allow(dead_code, reason = "the embedded engine is never away")]
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// Nothing of it was written, and the engine goes on.
+    #[error("nothing was written: {0}")]
+    NotWritten(EngineError),
+    /// It may have been written: [`Engine::settle`] finds out. Until then the
+    /// engine takes no other batch.
+    #[error("what was written is not known: {0}")]
+    InDoubt(EngineError),
+    /// What reached the disk is not known, and only opening anew will tell.
+    #[error("{0}")]
+    Broken(EngineError),
+}
+
+/// What became of a batch that was in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// All of it is durable.
+    Written,
+    /// Nothing of it was written, nor will it be.
+    NotWritten,
 }
 
 /// Key and value pairs in key order, from either end.
@@ -97,9 +132,14 @@ pub(crate) trait Engine: Send + Sync {
     /// A consistent view over all keyspaces as they are now.
     fn view(&self) -> Box<dyn View>;
 
-    /// Writes all or nothing, no key twice. After an error the engine must be
-    /// opened anew: what reached the disk is not known.
-    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), EngineError>;
+    /// Writes all or nothing, no key twice. Only one thread writes.
+    fn write(&self, writes: &[Write], durability: Durability) -> Result<(), WriteError>;
+
+    /// What became of the last batch, after [`WriteError::InDoubt`]. Blocks as
+    /// long as one attempt takes; safe to repeat.
+    fn settle(&self) -> Result<Settled, WriteError> {
+        Err(WriteError::Broken(EngineError::new("this engine is never in doubt")))
+    }
 }
 
 /// A consistent view: later writes do not show.

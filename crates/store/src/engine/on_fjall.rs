@@ -12,7 +12,10 @@ use fjall::{
     Readable,
 };
 
-use super::{Bytes, Durability, Engine, EngineError, Keys, Scan, Space, View, Write};
+use super::{Bytes, Durability, Engine, EngineError, Keys, Scan, Space, View, Write, WriteError};
+
+/// What this engine reads.
+pub(crate) use fjall::Slice;
 
 /// Shared by all keyspaces; index rows of the patients that are being read.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -33,7 +36,7 @@ impl From<fjall::Error> for EngineError {
 }
 
 #[derive(Clone)]
-struct Keyspaces([Keyspace; 7]);
+struct Keyspaces([Keyspace; Space::ALL.len()]);
 
 impl Keyspaces {
     fn of(&self, space: Space) -> &Keyspace {
@@ -64,15 +67,11 @@ impl FjallEngine {
             .journal_compression(CompressionType::None)
             .open()?;
         let open = |space: Space| database.keyspace(space.name(), || options(space));
-        let keyspaces = Keyspaces([
-            open(Space::Commits)?,
-            open(Space::Index)?,
-            open(Space::Bodies)?,
-            open(Space::Rows)?,
-            open(Space::Inbox)?,
-            open(Space::Payloads)?,
-            open(Space::Pending)?,
-        ]);
+        let mut spaces = Space::ALL;
+        spaces.sort_unstable();
+        let opened: Vec<Keyspace> = spaces.into_iter().map(open).collect::<Result<_, _>>()?;
+        let keyspaces = opened.try_into().map(Keyspaces);
+        let keyspaces = keyspaces.map_err(|_| EngineError::new("a keyspace has no place"))?;
         Ok(Self { database, keyspaces })
     }
 }
@@ -101,7 +100,7 @@ impl Engine for FjallEngine {
         })
     }
 
-    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), EngineError> {
+    fn write(&self, writes: &[Write], durability: Durability) -> Result<(), WriteError> {
         let mode = match durability {
             Durability::Synced => PersistMode::SyncAll,
             Durability::Buffered => PersistMode::Buffer,
@@ -109,12 +108,13 @@ impl Engine for FjallEngine {
         let mut batch = self.database.batch().durability(Some(mode));
         for write in writes {
             let keyspace = self.keyspaces.of(write.space);
-            match write.value {
-                Some(value) => batch.insert(keyspace, write.key, value),
-                None => batch.remove(keyspace, write.key),
+            let key = write.key.as_slice();
+            match &write.value {
+                Some(value) => batch.insert(keyspace, key, &**value),
+                None => batch.remove(keyspace, key),
             }
         }
-        Ok(batch.commit()?)
+        batch.commit().map_err(|error| WriteError::Broken(error.into()))
     }
 }
 
@@ -133,15 +133,18 @@ impl FjallView {
 
 impl View for FjallView {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.snapshot.get(self.keyspaces.of(space), key)?)
+        Ok(self.snapshot.get(self.keyspaces.of(space), key)?.map(Bytes::from))
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Scan {
-        Box::new(self.range(space, from, to).map(|row| Ok(row.into_inner()?)))
+        Box::new(self.range(space, from, to).map(|row| {
+            let (key, value) = row.into_inner()?;
+            Ok((key.into(), value.into()))
+        }))
     }
 
     fn keys(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Keys {
-        Box::new(self.range(space, from, to).map(|row| Ok(row.key()?)))
+        Box::new(self.range(space, from, to).map(|row| Ok(row.key()?.into())))
     }
 
     fn contains(&self, space: Space, key: &[u8]) -> Result<bool, EngineError> {
