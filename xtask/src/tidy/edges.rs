@@ -36,6 +36,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
     ("holdfast-sample", &["holdfast-base"]),
     ("holdfast-testkit", ANYTHING),
     ("holdfast", ANYTHING),
+    ("holdfast-bench", ANYTHING),
     ("xtask", &["holdfast-base", "holdfast-fhir", "holdfast-intake"]),
 ];
 
