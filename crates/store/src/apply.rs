@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use holdfast_base::{CommitNumber, MessageId};
 
-use crate::chain::{CommitRow, Digest, Position};
+use crate::chain::{CommitRow, Position};
+use crate::content;
 use crate::engine::{Bytes, Space, View, Write};
 use crate::error::{CommitError, ReadError};
 use crate::layout::{self, ResourceBytes};
 use crate::model::{KeptPayload, KeptRow, KeptState, ResourceKey};
+use crate::past;
 use crate::transaction::{Precondition, RowWrite, Transaction};
 
 /// A commit's size: what the journal, the queue and memory are laid out for.
@@ -23,7 +25,13 @@ const ROW_OVERHEAD_BYTES: usize = 128;
 /// What waits in the queue, encoded as far as possible by whoever submits it.
 pub(crate) enum Work {
     Transaction(Prepared),
-    Keep { payload: KeptPayload, body: Bytes, digest: [u8; 32] },
+    Keep {
+        payload: KeptPayload,
+        body: Bytes,
+        digest: [u8; 32],
+    },
+    /// Changes what is kept of the past; no commit.
+    Past(past::Change),
 }
 
 pub(crate) struct Prepared {
@@ -73,6 +81,7 @@ impl Work {
             body: layout::body_value(sealed).into(),
         };
         let puts: Vec<Put> = puts.iter().map(put).collect();
+        let rows = in_key_order(rows);
         let put_bytes = puts.iter().map(|put| put.index.len() + put.body.len());
         let row_bytes =
             rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len));
@@ -90,13 +99,13 @@ impl Work {
         let bytes = bounded(
             payload.meta_sealed.len() + payload.payload_sealed.len() + 3 * ROW_OVERHEAD_BYTES,
         )?;
-        let mut digest = Digest::new("holdfast/store/keep/v1");
-        digest
-            .number(payload.organization.into())
-            .raw(&payload.received.millis().to_be_bytes())
-            .number(payload.format.into())
-            .bytes(&payload.meta_sealed)
-            .bytes(&payload.payload_sealed);
+        let digest = content::keep_digest(
+            payload.organization,
+            payload.received,
+            payload.format,
+            &payload.meta_sealed,
+            &payload.payload_sealed,
+        );
         let body = Bytes::from(payload.payload_sealed.as_slice());
         let payload = KeptPayload {
             organization: payload.organization,
@@ -105,8 +114,15 @@ impl Work {
             meta_sealed: payload.meta_sealed.clone(),
             payload_sealed: Vec::new(),
         };
-        Ok((Self::Keep { payload, body, digest: digest.done() }, bytes))
+        Ok((Self::Keep { payload, body, digest }, bytes))
     }
+}
+
+/// The last write of each key, in key order: what the digest covers is then what
+/// lies in the store, and can be hashed again.
+fn in_key_order(rows: Vec<RowWrite>) -> Vec<RowWrite> {
+    let keyed = rows.into_iter().map(|row| (layout::row_key(row.table, &row.key), row));
+    keyed.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn bounded(bytes: usize) -> Result<usize, CommitError> {
@@ -122,26 +138,10 @@ fn digest_of(
     rows: &[RowWrite],
     finish: Option<&(MessageId, KeptState, Vec<u8>)>,
 ) -> [u8; 32] {
-    let mut digest = Digest::new("holdfast/store/transaction/v1");
-    digest.number(puts.len() as u64);
-    for put in puts {
-        digest.raw(&put.resource).bytes(&put.index).bytes(&put.body);
-    }
-    digest.number(rows.len() as u64);
-    for row in rows {
-        digest.number(row.table as u64).bytes(&row.key);
-        match &row.value {
-            Some(value) => digest.number(1).bytes(value),
-            None => digest.number(0),
-        };
-    }
-    match finish {
-        Some((message, state, outcome)) => {
-            digest.number(1).number(message.0).number(*state as u64).bytes(outcome)
-        }
-        None => digest.number(0),
-    };
-    digest.done()
+    let puts = puts.iter().map(|put| (&put.resource, put.index.as_ref(), put.body.as_ref()));
+    let rows = rows.iter().map(|row| (row.table as u8, row.key.as_slice(), row.value.as_deref()));
+    let finish = finish.map(|(message, state, outcome)| (*message, *state, outcome.as_slice()));
+    content::transaction_digest(puts, rows, finish)
 }
 
 /// One engine batch in the making.
@@ -153,12 +153,23 @@ pub(crate) struct Batch<'a> {
     writes: BTreeMap<(Space, Vec<u8>), Option<Bytes>>,
     /// Current versions of the resources that the batch writes.
     heads: HashMap<ResourceBytes, u64>,
+    /// From which commit on what is written over is kept; `None`: nothing is.
+    past_after: Option<CommitNumber>,
 }
 
 impl<'a> Batch<'a> {
     /// An empty batch on top of what `view` shows, which stands at `position`.
-    pub(crate) fn new(view: &'a dyn View, position: Position) -> Self {
-        Self { view, position, writes: BTreeMap::new(), heads: HashMap::new() }
+    pub(crate) fn new(
+        view: &'a dyn View,
+        position: Position,
+        past_after: Option<CommitNumber>,
+    ) -> Self {
+        Self { view, position, writes: BTreeMap::new(), heads: HashMap::new(), past_after }
+    }
+
+    /// As [`new`](Self::new) was told, or as the batch changes it.
+    pub(crate) fn past_after(&self) -> Option<CommitNumber> {
+        self.past_after
     }
 
     /// Where the store will stand.
@@ -187,6 +198,14 @@ impl<'a> Batch<'a> {
         match work {
             Work::Transaction(prepared) => self.admit_transaction(prepared),
             Work::Keep { payload, body, digest } => Ok(self.admit_keep(&payload, body, &digest)),
+            Work::Past(change) => {
+                let keys = change.forgets(self.view)?;
+                self.past_after = change.after;
+                let (key, value) = past::note_after(change.after);
+                self.set(Space::Past, key, value);
+                keys.into_iter().for_each(|key| self.set(Space::Past, key, None));
+                Ok(Receipt { position: self.position })
+            }
         }
     }
 
@@ -232,6 +251,7 @@ impl<'a> Batch<'a> {
             }
             None => None,
         };
+        self.keep_past(&prepared.rows, finish.as_ref().map(|row| row.message))?;
         // Nothing below can fail.
         let position = self.position.next(&prepared.digest, self.position.message);
         let mut commit = CommitRow::new(position, prepared.digest);
@@ -257,6 +277,27 @@ impl<'a> Batch<'a> {
             self.set(Space::Pending, key, waits);
         }
         Ok(self.advance(commit))
+    }
+
+    /// Sets aside what `rows` and the end of `message` are about to write over.
+    fn keep_past(
+        &mut self,
+        rows: &[RowWrite],
+        message: Option<MessageId>,
+    ) -> Result<(), ReadError> {
+        let Some(after) = self.past_after else { return Ok(()) };
+        let keys = rows.iter().map(|row| (Space::Rows, layout::row_key(row.table, &row.key)));
+        let inbox = message.map(|message| (Space::Inbox, layout::message_key(message)));
+        let mut kept = Vec::new();
+        for (space, key) in keys.chain(inbox) {
+            let Some(value) = self.get(space, key.clone())? else { continue };
+            let writer = past::writer_of(space, &key, &value)?;
+            if writer > after {
+                kept.push((past::key(writer, space, &key), value));
+            }
+        }
+        kept.into_iter().for_each(|(key, value)| self.set(Space::Past, key, Some(value)));
+        Ok(())
     }
 
     fn advance(&mut self, row: CommitRow) -> Receipt {
@@ -419,7 +460,7 @@ mod tests {
         let mut ends = Vec::new();
         for steps in steps.chunks(size) {
             let view = engine.view();
-            let mut batch = Batch::new(view.as_ref(), position);
+            let mut batch = Batch::new(view.as_ref(), position, Some(CommitNumber(0)));
             for step in steps {
                 let (work, _) = match step {
                     Step::Commit(transaction) => Work::transaction(transaction.clone()).unwrap(),

@@ -14,7 +14,10 @@ use crate::engine::Space;
 use crate::error::ReadError;
 use crate::layout::{RESOURCE_BYTES, ResourceBytes, damaged};
 
-const LAYOUT: u8 = 1;
+/// Rows of a commit were hashed in the order in which they came.
+const AS_GIVEN: u8 = 1;
+/// In the order of their keys, so that the digest can be made again.
+const ORDERED: u8 = 2;
 
 /// SHA-256 of parts one after the other.
 pub(crate) struct Digest(Context);
@@ -86,11 +89,20 @@ pub(crate) struct CommitRow {
     pub puts: Vec<ResourceBytes>,
     /// The generic rows that it wrote (true) or deleted (false).
     pub rows: BTreeMap<Vec<u8>, bool>,
+    /// Whether the digest covers the rows in key order.
+    pub ordered: bool,
 }
 
 impl CommitRow {
     pub(crate) fn new(position: Position, digest: [u8; 32]) -> Self {
-        Self { position, digest, finished: MessageId(0), puts: Vec::new(), rows: BTreeMap::new() }
+        Self {
+            position,
+            digest,
+            finished: MessageId(0),
+            puts: Vec::new(),
+            rows: BTreeMap::new(),
+            ordered: true,
+        }
     }
 
     pub(crate) fn key(commit: CommitNumber) -> Vec<u8> {
@@ -100,7 +112,7 @@ impl CommitRow {
     pub(crate) fn value(&self) -> Vec<u8> {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let start = Out::with_capacity(89 + self.puts.len() * RESOURCE_BYTES)
-            .u8(LAYOUT)
+            .u8(if self.ordered { ORDERED } else { AS_GIVEN })
             .raw(&self.position.chain)
             .raw(&self.digest)
             .u64(self.position.message.0)
@@ -120,7 +132,11 @@ impl CommitRow {
     fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
         let commit = CommitNumber(u64::from_be_bytes(key.try_into().ok()?));
         let mut fields = In::new(value);
-        (fields.u8()? == LAYOUT).then_some(())?;
+        let ordered = match fields.u8()? {
+            AS_GIVEN => false,
+            ORDERED => true,
+            _ => return None,
+        };
         let chain = fields.array()?;
         let digest = fields.array()?;
         let message = MessageId(fields.u64()?);
@@ -133,12 +149,16 @@ impl CommitRow {
         }
         let mut rows = BTreeMap::new();
         for _ in 0..rows_count {
-            let written = fields.u8()? == 1;
+            let written = match fields.u8()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            };
             rows.insert(fields.bytes()?.to_vec(), written);
         }
         fields.end()?;
         let position = Position { commit, chain, message };
-        Some(Self { position, digest, finished, puts, rows })
+        Some(Self { position, digest, finished, puts, rows, ordered })
     }
 
     /// Whether this row follows on `before`.
@@ -160,6 +180,7 @@ mod tests {
             finished: MessageId(1),
             puts: vec![[9; RESOURCE_BYTES]],
             rows: BTreeMap::from([(vec![1, 2], true), (vec![1, 3], false)]),
+            ordered: true,
         };
         let key = CommitRow::key(row.position.commit);
         let read = CommitRow::read(&key, &row.value()).expect("a commit row");

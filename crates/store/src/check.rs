@@ -291,7 +291,7 @@ fn messages(view: &dyn View, last: MessageId) -> Result<(u64, u64), ReadError> {
     }
 }
 
-fn commit_rows(
+pub(crate) fn commit_rows(
     view: &dyn View,
     from: CommitNumber,
 ) -> impl Iterator<Item = Result<CommitRow, ReadError>> {
@@ -301,7 +301,7 @@ fn commit_rows(
     })
 }
 
-fn linked(row: &CommitRow, before: &Position) -> Result<(), ReadError> {
+pub(crate) fn linked(row: &CommitRow, before: &Position) -> Result<(), ReadError> {
     let key = CommitRow::key(CommitNumber(before.commit.0 + 1));
     if row.position.commit.0 != before.commit.0 + 1 {
         return Err(damaged(Space::Commits, &key, "the row is missing"));

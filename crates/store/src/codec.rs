@@ -40,6 +40,10 @@ impl Out {
         self.u32(len).raw(value)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn done(self) -> Vec<u8> {
         self.0
     }
@@ -51,6 +55,10 @@ pub(crate) struct In<'a>(&'a [u8]);
 impl<'a> In<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn raw(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -17,7 +17,11 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// The folder was written by another schema than this build knows.
-    #[error("{} has schema {found}, this build reads schema {known}", dir.display())]
+    #[error(
+        "{} has schema {found}, this version of Holdfast reads schemas 1 to {known}: use the newer \
+         version that wrote it",
+        dir.display()
+    )]
     Schema {
         /// The folder.
         dir: PathBuf,

@@ -16,7 +16,7 @@ use crate::codec::{In, Out};
 use crate::error::OpenError;
 
 /// The schema that this build reads and writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 const SLOT_BYTES: usize = 48;
 /// One slot a sector: a torn write spoils at most the slot that is written.
@@ -46,13 +46,19 @@ impl Folder {
         }
     }
 
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the engine lives.
     pub(crate) fn engine(&self) -> PathBuf {
         self.dir.join("engine")
     }
 
-    /// The store's identifier; `None` when the folder is not a store yet.
-    pub(crate) fn read_format(&self) -> Result<Option<[u8; 16]>, OpenError> {
+    /// The store's identifier and schema, this one or an older; `None` when the
+    /// folder is not a store yet.
+    pub(crate) fn read_format(&self) -> Result<Option<([u8; 16], u32)>, OpenError> {
         let path = self.dir.join("format");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -68,11 +74,11 @@ impl Folder {
         let engine = field("engine");
         let id = field("store").and_then(|id| u128::from_str_radix(id, 16).ok());
         match (name, schema, engine, id) {
-            (Some("holdfast-store"), Some(found), ..) if found != SCHEMA => {
+            (Some("holdfast-store"), Some(found), ..) if !(1..=SCHEMA).contains(&found) => {
                 Err(OpenError::Schema { dir: self.dir.clone(), found, known: SCHEMA })
             }
-            (Some("holdfast-store"), Some(_), Some("fjall-3"), Some(id)) => {
-                Ok(Some(id.to_be_bytes()))
+            (Some("holdfast-store"), Some(schema), Some("fjall-3"), Some(id)) => {
+                Ok(Some((id.to_be_bytes(), schema)))
             }
             _ => Err(unreadable()),
         }
@@ -80,8 +86,13 @@ impl Folder {
 
     /// Makes the folder a store: durable on return.
     pub(crate) fn write_format(&self, store_id: &[u8; 16]) -> Result<(), OpenError> {
+        self.write_schema(store_id, SCHEMA)
+    }
+
+    /// Says which schema the store has: durable on return.
+    pub(crate) fn write_schema(&self, store_id: &[u8; 16], schema: u32) -> Result<(), OpenError> {
         let id = u128::from_be_bytes(*store_id);
-        let text = format!("holdfast-store\nschema {SCHEMA}\nengine fjall-3\nstore {id:032x}\n");
+        let text = format!("holdfast-store\nschema {schema}\nengine fjall-3\nstore {id:032x}\n");
         let (draft, path) = (self.dir.join("format.draft"), self.dir.join("format"));
         let write = || {
             let mut file = File::create(&draft)?;

@@ -19,15 +19,19 @@ mod backup;
 mod chain;
 mod check;
 mod codec;
+mod content;
 mod engine;
 mod error;
 mod folder;
 mod layout;
 mod model;
+mod past;
 mod queue;
+mod segment;
 mod snapshot;
 mod store;
 mod transaction;
+mod upgrade;
 #[cfg(test)]
 mod worked_example;
 mod writer;
@@ -39,6 +43,7 @@ pub use folder::SCHEMA;
 pub use model::{
     IndexRow, Kept, KeptPayload, KeptRow, KeptState, ResourceKey, SealedVersion, Stored,
 };
+pub use segment::{Import, ImportError, Proof, Proven, Segment};
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use transaction::{Committed, Precondition, RowWrite, Table, Transaction};

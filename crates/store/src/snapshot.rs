@@ -20,6 +20,7 @@ pub(crate) struct Pinned {
     /// No message before this one waits. Deleted keys cost a scan as much as
     /// others until they are compacted away; this passes them over.
     pub(crate) pending_from: MessageId,
+    pub(crate) store_id: [u8; 16],
     _engine: Arc<dyn Engine>,
     _folder: Arc<Folder>,
 }
@@ -30,6 +31,7 @@ impl Pinned {
         view: Box<dyn View>,
         position: Position,
         pending_from: MessageId,
+        store_id: [u8; 16],
         engine: Arc<dyn Engine>,
         folder: Arc<Folder>,
     ) -> Self {
@@ -42,7 +44,7 @@ impl Pinned {
                 .and_then(|key| layout::read_message_key(Space::Pending, &key))
                 .unwrap_or(pending_from),
         };
-        Self { view, position, pending_from, _engine: engine, _folder: folder }
+        Self { view, position, pending_from, store_id, _engine: engine, _folder: folder }
     }
 }
 
@@ -57,6 +59,14 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn at(pinned: Arc<Pinned>, commit: CommitNumber) -> Self {
         Self { pinned, commit }
+    }
+
+    pub(crate) fn view(&self) -> &dyn View {
+        self.pinned.view.as_ref()
+    }
+
+    pub(crate) fn store_id(&self) -> &[u8; 16] {
+        &self.pinned.store_id
     }
 
     /// The commit that it shows: *t*.

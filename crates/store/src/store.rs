@@ -12,12 +12,13 @@ use crate::chain::Position;
 use crate::check;
 use crate::engine::{Engine, FjallEngine, Space};
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::folder::Folder;
+use crate::folder::{Folder, SCHEMA};
 use crate::model::KeptPayload;
 use crate::queue::Queue;
 use crate::snapshot::{Pinned, Snapshot};
 use crate::transaction::{Committed, Transaction};
 use crate::writer::Writer;
+use crate::{past, upgrade};
 
 /// The sealed store of one server. Thread-safe; share it in an `Arc`.
 ///
@@ -57,16 +58,25 @@ impl Store {
         }
         let engine = FjallEngine::open(&folder.engine()).map_err(OpenError::Engine)?;
         let engine: Arc<dyn Engine> = Arc::new(engine);
-        let view = engine.view();
+        let mut view = engine.view();
         let store_id = match format {
-            Some(id) => id,
+            Some((id, SCHEMA)) => id,
+            Some((id, older)) => {
+                drop(view);
+                let reached = |schema| folder.write_schema(&id, schema);
+                upgrade::run(engine.as_ref(), older, SCHEMA, upgrade::STEPS, reached)?;
+                view = engine.view();
+                id
+            }
             None => create(&folder, view.as_ref())?,
         };
         let (watermark, acknowledged, chain) = folder.open_watermark()?;
         let position = check::newest(view.as_ref(), &store_id)?;
         check::recent(view.as_ref(), &store_id, &position)?;
         check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
-        let pinned = Pinned::new(view, position, MessageId(0), engine.clone(), folder.clone());
+        let past_after = past::read_after(view.as_ref())?;
+        let (first, own, its) = (MessageId(0), engine.clone(), folder.clone());
+        let pinned = Pinned::new(view, position, first, store_id, own, its);
         let shared = Arc::new(Shared {
             queue: Queue::default(),
             published: RwLock::new(Arc::new(pinned)),
@@ -74,7 +84,7 @@ impl Store {
             engine,
             folder,
         });
-        let writer = Writer::new(shared.clone(), watermark);
+        let writer = Writer::new(shared.clone(), watermark, past_after);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer = thread
             .spawn(move || writer.run())
@@ -142,14 +152,17 @@ impl Store {
     }
 
     /// Looks at everything: every link of the chain, every version with its body,
-    /// every kept payload. Takes as long as reading all keys does; commits go on
-    /// meanwhile.
+    /// every kept payload, and hashes again what each commit wrote. Takes as long
+    /// as reading everything does; commits go on meanwhile.
     ///
     /// # Errors
     /// [`ReadError`] that names the first place that does not fit.
     pub fn check(&self) -> Result<check::CheckReport, ReadError> {
         let pinned = self.shared.published.read().clone();
-        check::everything(pinned.view.as_ref(), &self.shared.store_id, &pinned.position)
+        let report =
+            check::everything(pinned.view.as_ref(), &self.shared.store_id, &pinned.position)?;
+        self.check_content(CommitNumber(0), pinned.position.commit.0)?;
+        Ok(report)
     }
 }
 

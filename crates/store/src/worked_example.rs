@@ -44,6 +44,7 @@ fn examples() -> Vec<(&'static str, String)> {
         finished: MessageId(1),
         puts: vec![resource],
         rows: [(layout::row_key(Table::Dedupe, &[0x9a, 0x9b, 0x9c]), true)].into(),
+        ordered: true,
     };
     let t = CommitNumber(300);
     let inbox = layout::inbox_value(&kept, t, CommitNumber(301), KeptState::Accepted, &[0xb2]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use holdfast_base::MessageId;
+use holdfast_base::{CommitNumber, MessageId};
 
 use crate::apply::{Batch, Receipt};
 use crate::chain::Position;
@@ -29,14 +29,20 @@ type Answer = SyncSender<Result<Receipt, CommitError>>;
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     watermark: Watermark,
+    /// From which commit on what is written over is kept.
+    past_after: Option<CommitNumber>,
 }
 
 /// What reached the disk is not known: only opening anew will tell.
 struct Broken;
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, watermark: Watermark) -> Self {
-        Self { shared, watermark }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        watermark: Watermark,
+        past_after: Option<CommitNumber>,
+    ) -> Self {
+        Self { shared, watermark, past_after }
     }
 
     /// Writes until the queue is closed and empty, or the engine is broken.
@@ -63,7 +69,7 @@ impl Writer {
     /// batch, publishes it, then answers.
     fn write(&mut self, jobs: Vec<Job>) -> Result<(), Broken> {
         let before = self.shared.published.read().clone();
-        let mut batch = Batch::new(before.view.as_ref(), before.position);
+        let mut batch = Batch::new(before.view.as_ref(), before.position, self.past_after);
         let mut admitted = Vec::with_capacity(jobs.len());
         let mut refused = Vec::new();
         for job in jobs {
@@ -76,6 +82,7 @@ impl Writer {
         let pending_from = batch
             .first_pending()
             .map_or(before.pending_from, |first| first.min(before.pending_from));
+        let (past_after, wrote) = (batch.past_after(), !batch.is_empty());
         let written = if batch.is_empty() {
             Ok(Settled::Written)
         } else {
@@ -83,7 +90,8 @@ impl Writer {
         };
         match written {
             Ok(Settled::Written) => {
-                if position != before.position {
+                self.past_after = past_after;
+                if wrote {
                     self.publish(position, pending_from);
                 }
                 for (answer, receipt) in admitted {
@@ -170,9 +178,9 @@ impl Writer {
             // The commit is durable; only the check at the next open is weaker.
             tracing::error!(commit = position.commit.0, %error, "the watermark stands still");
         }
-        let Shared { engine, folder, published, .. } = &*self.shared;
-        let pinned =
-            Pinned::new(engine.view(), position, pending_from, engine.clone(), folder.clone());
+        let Shared { engine, folder, published, store_id, .. } = &*self.shared;
+        let (own, its) = (engine.clone(), folder.clone());
+        let pinned = Pinned::new(engine.view(), position, pending_from, *store_id, own, its);
         *published.write() = Arc::new(pinned);
     }
 }

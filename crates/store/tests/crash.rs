@@ -108,10 +108,10 @@ fn a_schema_of_another_build_is_named() {
     fill(dir.path(), 1);
     let path = dir.path().join("format");
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains("schema 1\n"));
-    std::fs::write(&path, text.replace("schema 1", "schema 7")).unwrap();
+    assert!(text.contains("schema 2\n"));
+    std::fs::write(&path, text.replace("schema 2", "schema 7")).unwrap();
     let error = Store::open(dir.path()).expect_err("another schema");
-    assert!(matches!(error, OpenError::Schema { found: 7, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Schema { found: 7, known: 2, .. }), "{error}");
 }
 
 #[test]

@@ -29,12 +29,16 @@ pub(crate) enum Space {
     Payloads = 5,
     /// Message → nothing; those that wait.
     Pending = 6,
+    /// Commit, keyspace and key → what that commit wrote there and a later one
+    /// wrote over, until a backup has it. Also the store's own notes.
+    Past = 7,
 }
 
 impl Space {
     /// All, in the order in which a backup copies them: what proves a copy
     /// whole comes last.
-    pub(crate) const ALL: [Space; 7] = [
+    pub(crate) const ALL: [Space; 8] = [
+        Self::Past,
         Self::Bodies,
         Self::Index,
         Self::Rows,
@@ -54,6 +58,7 @@ impl Space {
             Self::Inbox => "inbox",
             Self::Payloads => "payloads",
             Self::Pending => "pending",
+            Self::Past => "past",
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use fjall::Slice;
 const CACHE_BYTES: u64 = 64 << 20;
 /// Bounds what is replayed at open: about a second's worth of reading.
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
-/// Two of seven keyspaces see most bytes: bounds memory to some tens of MiB.
+/// Two of eight keyspaces see most bytes: bounds memory to some tens of MiB.
 const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
 /// Larger values than this are kept apart from their keys.
 const SEPARATED_BYTES_MIN: u32 = 2 << 10;
