@@ -118,6 +118,9 @@ impl Content {
             let payload =
                 view.get(Space::Payloads, &key)?.ok_or_else(|| missing(Space::Payloads))?;
             let now = layout::read_inbox(&key, &now)?;
+            if now.commit != commit {
+                return Err(damaged(Space::Inbox, &key, "it names another commit than kept it"));
+            }
             let facts = KeptPayload {
                 organization: now.organization,
                 received: now.received,
