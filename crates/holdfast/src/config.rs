@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use holdfast_keeper::RotationDue;
+
 use crate::failure::Failure;
 
 /// Name of the configuration file in a data folder.
@@ -63,6 +65,18 @@ pub const SETTINGS: &[Setting] = &[
                   Empty: HOLDFAST_PASSPHRASE, or a question on the terminal.",
     },
     Setting {
+        key: "keys.root-due-days",
+        variable: "HOLDFAST_KEYS_ROOT_DUE_DAYS",
+        default: "365",
+        meaning: "After how many days the root key is due for rotation; then there is an alert a day.",
+    },
+    Setting {
+        key: "keys.due-days",
+        variable: "HOLDFAST_KEYS_DUE_DAYS",
+        default: "365",
+        meaning: "After how many days keys of the service, the ledger and organizations are due.",
+    },
+    Setting {
         key: "log.level",
         variable: "HOLDFAST_LOG",
         default: "warn",
@@ -98,6 +112,8 @@ pub struct Config {
     pub start_keeper: bool,
     /// Where the passphrase is.
     pub passphrase_file: Option<PathBuf>,
+    /// After how many days keys are due for rotation.
+    pub rotation_due: RotationDue,
     /// Log filter.
     pub log_level: String,
     /// Log format.
@@ -143,6 +159,10 @@ impl Config {
             passphrase_file: Some(value("keeper.passphrase-file"))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            rotation_due: RotationDue {
+                root_days: days("keys.root-due-days", &value("keys.root-due-days"))?,
+                keys_days: days("keys.due-days", &value("keys.due-days"))?,
+            },
             log_level: value("log.level"),
             log_json: value("log.format") == "json",
         };
@@ -232,6 +252,11 @@ fn loopback(address: SocketAddr) -> Result<SocketAddr, Failure> {
 
 fn truth(key: &str, text: &str) -> Result<bool, Failure> {
     text.parse().map_err(|_| Failure::new(format!("{key} must be true or false, not {text:?}")))
+}
+
+fn days(key: &str, text: &str) -> Result<u32, Failure> {
+    let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
+    days.ok_or_else(|| Failure::new(format!("{key} must be a number of days, not {text:?}")))
 }
 
 #[cfg(test)]

@@ -131,8 +131,12 @@ pub async fn keeper(dir: &Path, from_stdin: bool) -> Result<(), Failure> {
     };
     let secret = Zeroizing::new(passphrase.as_bytes().to_vec());
     drop(passphrase);
-    let keeper =
-        KeeperConfig { dir: folder.keeper(), socket: folder.socket(), origin: ORIGIN.to_owned() };
+    let keeper = KeeperConfig {
+        dir: folder.keeper(),
+        socket: folder.socket(),
+        origin: ORIGIN.to_owned(),
+        due: config.rotation_due,
+    };
     let ready = move || {
         println!("ready");
         if !from_stdin {

@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
 use crate::inbox::{InboxOpener, InboxSealer};
+use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
     Answer, FrameError, KeeperStatus, Request, WireOrganization, WireRelease, decode, encode,
     read_frame,
@@ -370,6 +371,18 @@ impl KeeperClient {
     pub async fn last_store_commit(&self) -> Result<Option<(CommitNumber, String)>, KeeperError> {
         match self.ask(Request::LastStoreCommit).await? {
             Answer::Commit(commit) => Ok(commit),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks about or changes keys.
+    pub(crate) async fn keys(
+        &self,
+        request: KeysRequest,
+        timeout: Duration,
+    ) -> Result<KeysAnswer, KeeperError> {
+        match self.begin(Request::Keys(request)).await?.next(timeout).await? {
+            Answer::Keys(answer) => Ok(answer),
             other => Err(unexpected(other)),
         }
     }

@@ -72,6 +72,21 @@ pub enum KeeperError {
         /// What failed.
         what: String,
     },
+    /// What protects the root key is away: no key is released until it is back.
+    #[error("what protects the root key is away, so no key is released: {what}")]
+    GuardAway {
+        /// What is missing.
+        what: String,
+    },
+    /// The passphrase or PIN that a change of keys was asked with is wrong.
+    #[error("the passphrase or PIN is wrong")]
+    WrongPassphrase,
+    /// A change of keys is not possible.
+    #[error("{why}")]
+    KeyChange {
+        /// Why.
+        why: String,
+    },
     /// Client and keeper do not speak the same protocol.
     #[error("the keeper speaks another protocol: {what}")]
     Protocol {
@@ -84,15 +99,19 @@ impl KeeperError {
     /// Whose fault it is, and whether trying again can help.
     pub fn category(&self) -> Category {
         match self {
-            Self::Unreachable | Self::TimedOut | Self::LedgerRefused { .. } => Category::Busy,
+            Self::Unreachable
+            | Self::TimedOut
+            | Self::LedgerRefused { .. }
+            | Self::GuardAway { .. } => Category::Busy,
             Self::OverBudget { .. }
             | Self::Suspended { .. }
             | Self::EntryRefused { .. }
+            | Self::WrongPassphrase
             | Self::OwnCase { .. } => Category::Forbidden,
             Self::UnknownPatient | Self::ForgottenPatient | Self::UnknownOrganization => {
                 Category::NotFound
             }
-            Self::Malformed { .. } => Category::Incorrect,
+            Self::Malformed { .. } | Self::KeyChange { .. } => Category::Incorrect,
             Self::Fault { .. } | Self::Protocol { .. } => Category::Fault,
         }
     }
@@ -110,6 +129,9 @@ pub(crate) enum Refused {
     OwnCase(OwnCase),
     Malformed(Malformed),
     Ledger { reason: String },
+    GuardAway { what: String },
+    WrongPassphrase,
+    KeyChange { why: String },
     Fault { what: String },
 }
 
@@ -167,6 +189,9 @@ impl From<Refused> for KeeperError {
                 },
             },
             Refused::Ledger { reason } => Self::LedgerRefused { reason },
+            Refused::GuardAway { what } => Self::GuardAway { what },
+            Refused::WrongPassphrase => Self::WrongPassphrase,
+            Refused::KeyChange { why } => Self::KeyChange { why },
             Refused::Fault { what } => Self::Fault { what },
         }
     }

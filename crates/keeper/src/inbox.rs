@@ -2,14 +2,19 @@
 //! cannot open what it sealed yesterday.
 //!
 //! HPKE base mode (RFC 9180), DHKEM(X25519, HKDF-SHA256) with AES-256-GCM; the
-//! key pair is derived from the organization key, info names the organization.
+//! private key is 32 random bytes, info names the organization. A payload of a later
+//! generation names it (see `keyring`).
+
+use std::sync::Arc;
 
 use aws_lc_rs::agreement;
 use holdfast_base::OrganizationId;
+use parking_lot::RwLock;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 
 use crate::SealError;
+use crate::keyring::{Keys, generation_of, named};
 use crate::primitive::Secret;
 
 /// First byte of a sealed payload.
@@ -25,12 +30,19 @@ fn info(organization: &OrganizationId) -> Vec<u8> {
 #[derive(Debug, Clone)]
 pub struct InboxSealer {
     organization: OrganizationId,
-    public: [u8; 32],
+    /// Generation and key; clones share it, so that all of them follow a rotation.
+    public: Arc<RwLock<(u32, [u8; 32])>>,
 }
 
 impl InboxSealer {
-    pub(crate) fn new(organization: OrganizationId, public: [u8; 32]) -> Self {
-        Self { organization, public }
+    pub(crate) fn new(organization: OrganizationId, public: (u32, [u8; 32])) -> Self {
+        Self { organization, public: Arc::new(RwLock::new(public)) }
+    }
+
+    /// Goes over to the key of `newer`, here and in every clone.
+    pub fn take_over(&self, newer: &Self) {
+        let public = *newer.public.read();
+        *self.public.write() = public;
     }
 
     /// Seals `payload`; `aad` names its place and must be given to open it.
@@ -39,11 +51,13 @@ impl InboxSealer {
     /// When the cryptographic library cannot make an ephemeral key: out of memory
     /// or out of randomness, after which nothing may be accepted.
     pub fn seal(&self, aad: &[u8], payload: &[u8]) -> Vec<u8> {
-        let key = HpkePublicKey(self.public.to_vec());
+        let (generation, public) = *self.public.read();
+        let key = HpkePublicKey(public.to_vec());
         let (encapsulated, body) = SUITE
             .seal(&info(&self.organization), aad, payload, &key)
             .expect("HPKE seals to a valid X25519 key");
-        let mut sealed = Vec::with_capacity(1 + encapsulated.0.len() + body.len());
+        let mut sealed = named(generation);
+        sealed.reserve_exact(1 + encapsulated.0.len() + body.len());
         sealed.push(FORMAT_HPKE_X25519_AES_256_GCM);
         sealed.extend_from_slice(&encapsulated.0);
         sealed.extend_from_slice(&body);
@@ -56,11 +70,11 @@ impl InboxSealer {
 #[derive(Debug)]
 pub struct InboxOpener {
     organization: OrganizationId,
-    private: Secret,
+    private: Keys,
 }
 
 impl InboxOpener {
-    pub(crate) fn new(organization: OrganizationId, private: Secret) -> Self {
+    pub(crate) fn new(organization: OrganizationId, private: Keys) -> Self {
         Self { organization, private }
     }
 
@@ -69,13 +83,15 @@ impl InboxOpener {
     /// # Errors
     /// [`SealError`] when it was changed, moved, cut off or meant for another inbox.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (generation, sealed) = generation_of(sealed)?;
+        let private = self.private.get(generation).ok_or(SealError::NoGeneration { generation })?;
         let (&format, rest) = sealed.split_first().ok_or(SealError::Malformed)?;
         if format != FORMAT_HPKE_X25519_AES_256_GCM {
             return Err(SealError::UnknownFormat { format });
         }
         let (encapsulated, body) =
             rest.split_first_chunk::<ENCAPSULATED_BYTES>().ok_or(SealError::Malformed)?;
-        let key = HpkePrivateKey::from(self.private.bytes().to_vec());
+        let key = HpkePrivateKey::from(private.bytes().to_vec());
         let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
         SUITE
             .open(&encapsulated, &info(&self.organization), aad, body, &key)
@@ -97,12 +113,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyring::FIRST;
 
     fn inbox(name: &str, private: &Secret) -> (InboxSealer, InboxOpener) {
         let organization = OrganizationId::new(name).expect("a valid name");
         (
-            InboxSealer::new(organization.clone(), public_key(private)),
-            InboxOpener::new(organization, private.clone()),
+            InboxSealer::new(organization.clone(), (FIRST, public_key(private))),
+            InboxOpener::new(organization, Keys::first(private.clone())),
         )
     }
 

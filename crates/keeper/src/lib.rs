@@ -3,22 +3,30 @@
 
 mod budget;
 mod client;
+mod client_keys;
 mod error;
 mod inbox;
+mod keyring;
 mod primitive;
 mod process;
 mod protocol;
 mod root;
 mod sealing;
+mod steps;
 mod table;
 mod tokens;
 
 pub use budget::{Budget, Window};
 pub use client::{KeeperClient, OrganizationKeys, ReleaseRequest, ServiceKeys};
+pub use client_keys::{NewGuard, RotatedKey};
 pub use error::KeeperError;
 pub use inbox::{InboxOpener, InboxSealer};
+pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{KeeperConfig, StartError, run};
 pub use protocol::KeeperStatus;
-pub use root::{InitError, initialise};
+pub use root::{
+    GuardError, InitError, KitNote, RecoverError, RootGuard, initialise, recover, weakness,
+};
 pub use sealing::{ClassKey, PatientKeys, SealContext, SealError, SystemKey};
+pub use table::KeyLine;
 pub use tokens::TokenKey;

@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 
 use crate::budget::Budget;
 use crate::error::Refused;
+use crate::keyring::Keys;
 use crate::primitive::Secret;
+use crate::process::rotation::{KeysAnswer, KeysRequest};
 
 /// The version that is spoken; another one is refused.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// The largest frame: 1024 entries of ordinary length fit in many times over.
 pub(crate) const FRAME_BYTES_MAX: usize = 32 << 20;
 /// How much of a bundle or a query's answer is put into one frame.
@@ -100,6 +102,7 @@ pub(crate) enum Request {
     Status,
     ExportBundle { filter: Filter, seen: Vec<u64> },
     LastStoreCommit,
+    Keys(KeysRequest),
 }
 
 /// The keys of one organization that the front process holds.
@@ -107,14 +110,14 @@ pub(crate) enum Request {
 pub(crate) struct WireOrganization {
     pub organization: OrganizationId,
     pub token: Secret,
-    pub inbox_public: [u8; 32],
+    pub inbox_public: (u32, [u8; 32]),
 }
 
 /// The service keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WireServiceKeys {
-    pub system: Secret,
-    pub mpi_seal: Secret,
+    pub system: Keys,
+    pub mpi_seal: Keys,
     pub mpi_token: Secret,
     pub organizations: Vec<WireOrganization>,
 }
@@ -145,10 +148,10 @@ pub(crate) enum Answer {
     Done,
     Organization(WireOrganization),
     ServiceKeys(WireServiceKeys),
-    Inbox(Secret),
+    Inbox(Keys),
     /// Class keys of each patient that was asked for, in that order; of each the
     /// classes that were asked for, in key order.
-    Released(Vec<Vec<Secret>>),
+    Released(Vec<Vec<Keys>>),
     Appended {
         start: u64,
         end: u64,
@@ -165,6 +168,7 @@ pub(crate) enum Answer {
         last: bool,
     },
     Commit(Option<(CommitNumber, String)>),
+    Keys(KeysAnswer),
 }
 
 /// Why a frame was not understood.

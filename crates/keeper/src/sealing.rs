@@ -4,9 +4,13 @@
 //! [`SealContext`] (organization, patient, type, id, version, class, part) is
 //! additional data of the AEAD, so a row that somebody moved does not open.
 
-use holdfast_base::{Category, ClassSet, ElementClass, OrganizationId, PatientId};
+use std::sync::Arc;
 
-use crate::primitive::{Secret, place};
+use holdfast_base::{Category, ClassSet, ElementClass, OrganizationId, PatientId};
+use parking_lot::RwLock;
+
+use crate::keyring::Keys;
+use crate::primitive::place;
 
 /// Why something did not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +27,12 @@ pub enum SealError {
         /// The format number that was found.
         format: u8,
     },
+    /// Sealed under a generation of the key that does not exist (any more).
+    #[error("the generation {generation} of the key does not exist")]
+    NoGeneration {
+        /// The generation that the value names.
+        generation: u32,
+    },
     /// The release did not include this class.
     #[error("no key of class {class} was released")]
     NoKey {
@@ -36,7 +46,10 @@ impl SealError {
     pub fn category(&self) -> Category {
         match self {
             Self::NoKey { .. } => Category::Forbidden,
-            Self::NotAuthentic | Self::Malformed | Self::UnknownFormat { .. } => Category::Fault,
+            Self::NotAuthentic
+            | Self::Malformed
+            | Self::UnknownFormat { .. }
+            | Self::NoGeneration { .. } => Category::Fault,
         }
     }
 }
@@ -79,11 +92,16 @@ impl SealContext<'_> {
 
 /// The key of one element class of one patient. Wiped when dropped.
 #[derive(Debug, Clone)]
-pub struct ClassKey(Secret);
+pub struct ClassKey(Keys);
 
 impl ClassKey {
-    pub(crate) fn new(secret: Secret) -> Self {
-        Self(secret)
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self(keys)
+    }
+
+    /// The generation that seals.
+    pub fn generation(&self) -> u32 {
+        self.0.generation()
     }
 
     /// Seals `plaintext` in the place `ctx`.
@@ -116,7 +134,7 @@ impl PatientKeys {
         organization: OrganizationId,
         patient: PatientId,
         classes: ClassSet,
-        secrets: Vec<Secret>,
+        secrets: Vec<Keys>,
     ) -> Self {
         let mut keys = [const { None }; ElementClass::ALL.len()];
         for (class, secret) in classes.iter().zip(secrets) {
@@ -141,17 +159,30 @@ impl PatientKeys {
 
 /// A key for rows that belong to no patient: accounts, links, incidents, outbox
 /// rows, matching features. Wiped when dropped.
+///
+/// Cheap to clone; clones share the key, so that all of them follow a rotation.
 #[derive(Debug, Clone)]
-pub struct SystemKey(Secret);
+pub struct SystemKey(Arc<RwLock<Keys>>);
 
 impl SystemKey {
-    pub(crate) fn new(secret: Secret) -> Self {
-        Self(secret)
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self(Arc::new(RwLock::new(keys)))
+    }
+
+    /// Goes over to the generations of `newer`, here and in every clone.
+    pub fn take_over(&self, newer: &Self) {
+        let keys = newer.0.read().clone();
+        *self.0.write() = keys;
+    }
+
+    /// The generation that seals.
+    pub fn generation(&self) -> u32 {
+        self.0.read().generation()
     }
 
     /// Seals `plaintext` in the place that `context` names (table and row key).
     pub fn seal(&self, context: &str, plaintext: &[u8]) -> Vec<u8> {
-        self.0.seal(&place("holdfast/v1/system-row", &[context.as_bytes()]), plaintext)
+        self.0.read().seal(&place("holdfast/v1/system-row", &[context.as_bytes()]), plaintext)
     }
 
     /// Opens what was sealed in the place that `context` names.
@@ -159,7 +190,7 @@ impl SystemKey {
     /// # Errors
     /// [`SealError`] when the bytes were changed, moved or cut off.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.open(&place("holdfast/v1/system-row", &[context.as_bytes()]), sealed)
+        self.0.read().open(&place("holdfast/v1/system-row", &[context.as_bytes()]), sealed)
     }
 }
 
@@ -168,6 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::primitive::Secret;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Place {
@@ -231,7 +263,7 @@ mod tests {
                 5 => moved.class = to.class,
                 _ => moved.part = to.part,
             }
-            let key = ClassKey::new(Secret::random());
+            let key = ClassKey::new(Keys::first(Secret::random()));
             let sealed = key.seal(&from.context(), b"body");
             let opened = key.open(&moved.context(), &sealed);
             if moved == from {
@@ -243,7 +275,7 @@ mod tests {
 
         #[test]
         fn a_moved_system_row_does_not_open(from in "[a/]{0,6}", to in "[a/]{0,6}") {
-            let key = SystemKey::new(Secret::random());
+            let key = SystemKey::new(Keys::first(Secret::random()));
             let sealed = key.seal(&from, b"row");
             prop_assert_eq!(key.open(&to, &sealed).is_ok(), from == to);
         }
@@ -253,12 +285,12 @@ mod tests {
     fn only_released_classes_have_a_key() {
         let classes = ClassSet::of(ElementClass::Identity).with(ElementClass::Document);
         let organization = OrganizationId::new("lakeside").expect("a valid name");
-        let secrets = vec![Secret::random(), Secret::random()];
-        let document = secrets[1].clone();
+        let secrets = vec![Keys::first(Secret::random()), Keys::first(Secret::random())];
+        let document = secrets[1].newest().clone();
         let keys = PatientKeys::new(organization, PatientId::random(), classes, secrets);
         assert_eq!(keys.classes(), classes);
         assert_eq!(
-            keys.class(ElementClass::Document).expect("released").0.bytes(),
+            keys.class(ElementClass::Document).expect("released").0.newest().bytes(),
             document.bytes()
         );
         for class in [ElementClass::Clinical, ElementClass::GovernmentId, ElementClass::Restricted]
@@ -271,6 +303,9 @@ mod tests {
 
     #[test]
     fn keys_print_nothing() {
-        assert_eq!(format!("{:?}", ClassKey::new(Secret::random())), "ClassKey([secret])");
+        assert_eq!(
+            format!("{:?}", ClassKey::new(Keys::first(Secret::random()))),
+            "ClassKey(Keys { newest: (1, [secret]), older: [] })"
+        );
     }
 }

@@ -11,8 +11,8 @@ use holdfast_base::{
     PrincipalId, Purpose, RequestId, Timestamp,
 };
 use holdfast_keeper::{
-    Budget, KeeperClient, KeeperConfig, KeeperError, ReleaseRequest, SealContext, SealError,
-    StartError, initialise, run,
+    Budget, KeeperClient, KeeperConfig, KeeperError, ReleaseRequest, RotationDue, SealContext,
+    SealError, StartError, initialise, run,
 };
 use holdfast_ledger::{Action, Actor, Entry, Event, Filter};
 use tempfile::TempDir;
@@ -63,6 +63,7 @@ impl Keeper {
             dir: self.dir(),
             socket: self.socket(),
             origin: "test.example/ledger".to_owned(),
+            due: RotationDue::default(),
         };
         let ready = move || ready.send(()).unwrap();
         let running = tokio::spawn(run(config, passphrase, clock, shutdown, ready));
@@ -532,6 +533,7 @@ async fn a_wrong_passphrase_and_a_missing_key_are_told_clearly() {
         dir: folder.path().join("keeper"),
         socket: folder.path().join("keeper.sock"),
         origin: "test.example/ledger".to_owned(),
+        due: RotationDue::default(),
     };
     let start = |passphrase: &[u8]| {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
@@ -553,6 +555,7 @@ async fn a_second_keeper_of_the_same_folder_is_refused_and_the_first_goes_on() {
         dir: keeper.dir(),
         socket: keeper.socket(),
         origin: "test.example/ledger".to_owned(),
+        due: RotationDue::default(),
     };
     let clock: Arc<dyn Clock> = keeper.clock.clone();
     let passphrase = Zeroizing::new(PASSPHRASE.to_vec());

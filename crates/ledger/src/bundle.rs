@@ -175,7 +175,7 @@ impl Ledger {
         let mut digest = [0; 32];
         digest.copy_from_slice(out.context.clone().finish().as_ref());
         let manifest = Manifest { size, ranges: ranges_of(&indexes), digest };
-        out.part(&Part::Manifest { note: manifest.sign(self.signer()) })?;
+        out.part(&Part::Manifest { note: manifest.sign(&self.signer()) })?;
         out.out.flush()?;
         Ok(indexes.len() as u64)
     }

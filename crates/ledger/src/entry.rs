@@ -245,6 +245,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A key of the keeper was changed, or what protects the root.
+    KeyChange {
+        /// Which: `root`, `system`, `ledger-signer`, `organization/lakeside/wrap`,
+        /// `patient/lakeside/…`.
+        key: String,
+        /// `rotating` before and `rotated` after; so `retiring`, `retired`;
+        /// `guarding`, `guarded-by-passphrase`, `guarded-by-token`; `escrowing`,
+        /// `escrowed`; `recovering`, `recovered`; `older-destroyed`; `failed`.
+        change: String,
+        /// The newest generation after it; 0 before it, and when it failed.
+        generation: u32,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Event {
@@ -267,6 +281,7 @@ impl Event {
             Self::Containment { .. } => "containment",
             Self::IncidentStep { .. } => "incident-step",
             Self::Forgotten { .. } => "forgotten",
+            Self::KeyChange { .. } => "key-change",
         }
     }
 

@@ -165,6 +165,8 @@ pub struct CheckpointSigner {
     name: String,
     pair: Ed25519KeyPair,
     verifier: VerifierKey,
+    /// Signers before a change of keys, who still sign beside this one.
+    former: Vec<CheckpointSigner>,
 }
 
 impl std::fmt::Debug for CheckpointSigner {
@@ -186,7 +188,20 @@ impl CheckpointSigner {
         let mut public = [0; 32];
         public.copy_from_slice(pair.public_key().as_ref());
         let verifier = VerifierKey { name: origin.to_owned(), kind: ED25519_KEY, public };
-        Ok(Self { name: origin.to_owned(), pair, verifier })
+        Ok(Self { name: origin.to_owned(), pair, verifier, former: Vec::new() })
+    }
+
+    /// This signer with one before it, which signs everything, too: while keys change,
+    /// whoever trusts either of them can verify.
+    #[must_use]
+    pub fn with_former(mut self, former: Self) -> Self {
+        self.former.push(former);
+        self
+    }
+
+    /// The public keys of this signer and of those before it, newest first.
+    pub fn verifiers(&self) -> impl Iterator<Item = &VerifierKey> {
+        std::iter::once(&self.verifier).chain(self.former.iter().map(|one| &one.verifier))
     }
 
     /// The public key to check this signer's notes with.
@@ -201,9 +216,18 @@ impl CheckpointSigner {
 
     /// `text` (ending in a newline) with this signer's signature.
     pub(crate) fn sign(&self, text: &str) -> String {
+        let mut note = format!("{text}\n");
+        for signer in std::iter::once(self).chain(&self.former) {
+            note.push_str(&signer.signature(text));
+        }
+        note
+    }
+
+    /// The line of this signer alone.
+    fn signature(&self, text: &str) -> String {
         let mut signed = key_id(&self.name, ED25519_KEY, &self.verifier.public).to_vec();
         signed.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
-        format!("{text}\n— {} {}\n", self.name, BASE64.encode(signed))
+        format!("— {} {}\n", self.name, BASE64.encode(signed))
     }
 }
 
@@ -282,6 +306,21 @@ mod tests {
         let key = VerifierKey::parse(&signer().vkey()).expect("a key");
         let read = Checkpoint::parse(checkpoint.note(), "example.org/log", &key);
         assert_eq!(read, Ok(checkpoint));
+    }
+
+    #[test]
+    fn while_keys_change_a_checkpoint_verifies_with_the_former_and_the_new_key() {
+        let new = CheckpointSigner::from_seed("example.org/log", &[8; 32]).expect("a name");
+        let (old_key, new_key) = (signer().verifier().clone(), new.verifier().clone());
+        let both = new.with_former(signer());
+        assert_eq!(both.verifiers().collect::<Vec<_>>(), [&new_key, &old_key]);
+        let note = Checkpoint::sign(&both, 42, [9; 32]);
+        for key in [&old_key, &new_key] {
+            assert!(Checkpoint::parse(note.note(), "example.org/log", key).is_ok());
+        }
+        let alone = Checkpoint::sign(&signer(), 42, [9; 32]);
+        let read = Checkpoint::parse(alone.note(), "example.org/log", &new_key);
+        assert_eq!(read, Err(NoteError::NotSigned));
     }
 
     #[test]

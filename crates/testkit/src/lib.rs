@@ -220,6 +220,7 @@ impl TestExchange {
             dir: self.folder.path().join("keeper"),
             socket: self.socket(),
             origin: "holdfast/ledger".into(),
+            due: holdfast_keeper::RotationDue::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, listening) = oneshot::channel::<()>();

@@ -2,9 +2,11 @@
 //!
 //! Invariants: one keeper a folder (the ledger's lock); only the same user is
 //! heard; a checkpoint is at most a second behind; secrets are wiped at the end
-//! and never reach a core file.
+//! and never reach a core file, nor swap where the system allows it.
 
+pub(crate) mod lock;
 mod release;
+pub(crate) mod rotation;
 mod scribe;
 mod server;
 mod standing;
@@ -20,13 +22,17 @@ use holdfast_base::{Category, Clock, LedgerIndex};
 use holdfast_ledger::{
     BodySealer, BodyUnreadable, CheckpointSigner, Event, Ledger, LedgerKeys, OpenError, ReadError,
 };
+use parking_lot::RwLock;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::primitive::{Secret, place};
-use crate::root::{RootError, private_dir, unseal};
+use crate::keyring::Keys;
+use crate::primitive::place;
+use crate::root::{FILE_NAME, OpenRoot, RootError, private_dir};
+use crate::steps::Steps;
 use crate::table::{KeyTable, TableError};
+use rotation::{Custody, RotationDue};
 use scribe::{HOUR_MS, Scribe};
 use server::Server;
 
@@ -45,14 +51,28 @@ pub struct KeeperConfig {
     pub socket: PathBuf,
     /// Name of the log in its checkpoints, like `holdfast.example/ledger`.
     pub origin: String,
+    /// After how many days keys are due for rotation.
+    pub due: RotationDue,
 }
 
 /// Why a keeper did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The passphrase does not open the root key.
+    /// The passphrase or PIN does not open the root key.
     #[error("wrong passphrase: it does not open the keeper's root key")]
     WrongPassphrase,
+    /// The token that protects the root key is not there.
+    #[error("the root key cannot be opened: {what}")]
+    GuardAway {
+        /// What is missing.
+        what: String,
+    },
+    /// The root key file is of a newer version.
+    #[error("the root key file has the unknown format {found:?}: made by a newer version")]
+    RootNewer {
+        /// What it says.
+        found: String,
+    },
     /// There is no root key in the folder.
     #[error("no root key in {}; initialise the keeper first", dir.display())]
     NotInitialised {
@@ -114,6 +134,8 @@ impl StartError {
             Self::WrongPassphrase => Category::Forbidden,
             Self::NotInitialised { .. } => Category::NotFound,
             Self::Origin { .. } => Category::Incorrect,
+            Self::GuardAway { .. } => Category::Busy,
+            Self::RootNewer { .. } => Category::Unsupported,
             Self::Ledger(error) => error.category(),
             Self::LedgerRead(error) => error.category(),
             Self::RootDamaged { .. }
@@ -135,8 +157,8 @@ impl From<TableError> for StartError {
 struct Opened {
     ledger: Arc<Ledger>,
     table: Arc<KeyTable>,
-    service: server::ServiceSecrets,
     scribe: Scribe,
+    custody: Arc<Custody>,
 }
 
 /// Runs a keeper until `shutdown` is ready. Calls `ready` once it listens. Ends
@@ -151,11 +173,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce(),
 ) -> Result<(), StartError> {
-    harden();
+    lock::harden();
     let socket = config.socket.clone();
     let opening = tokio::task::spawn_blocking(move || open(&config, &passphrase, clock));
     let opened = opening.await.map_err(|_| StartError::Stopped { what: "it failed to open" })?;
-    let Opened { ledger, table, service, scribe } = opened?;
+    let Opened { ledger, table, scribe, custody } = opened?;
 
     // The ledger's lock is ours, so a socket that is there is nobody's.
     let listener = listen(&socket)?;
@@ -164,14 +186,18 @@ pub async fn run(
         .name("keeper-scribe".to_owned())
         .spawn(move || scribe.run(queue))
         .map_err(|source| StartError::Io { path: socket.clone(), source })?;
-    let server = Server::new(Arc::clone(&ledger), table, service, jobs);
+    let server =
+        Server::new(Arc::clone(&ledger), Arc::clone(&table), Arc::clone(&custody), jobs.clone());
+    let watching = rotation::watch(Arc::clone(&custody), table, jobs);
     ready();
     let stopped = tokio::select! {
         () = shutdown => Ok(()),
         () = publish_checkpoints(Arc::clone(&ledger)) => Ok(()),
+        () = watching => Ok(()),
         stopped = server.serve(listener) => stopped,
     };
     let _ = std::fs::remove_file(&socket);
+    custody.stop();
     // The connections are closed and their queue ends: what was begun is written.
     drop(server);
     let ended = tokio::task::spawn_blocking(move || {
@@ -192,30 +218,44 @@ fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<Opened, StartError> {
     let dir = &config.dir;
-    let root = unseal(dir, passphrase).map_err(|error| match error {
+    let failed = |error| match error {
         RootError::Missing => StartError::NotInitialised { dir: dir.clone() },
         RootError::Damaged => StartError::RootDamaged { dir: dir.clone() },
-        RootError::WrongPassphrase => StartError::WrongPassphrase,
+        RootError::Newer { found } => StartError::RootNewer { found },
+        RootError::WrongSecret => StartError::WrongPassphrase,
+        RootError::Away(what) => StartError::GuardAway { what },
         RootError::Io(source) => StartError::Io { path: dir.clone(), source },
-    })?;
+    };
+    if !dir.join(FILE_NAME).exists() {
+        return Err(failed(RootError::Missing));
+    }
+    let lock = lock::take(dir).map_err(|source| StartError::Io { path: dir.clone(), source })?;
+    let lock = lock.ok_or(StartError::Ledger(OpenError::AlreadyOpen))?;
+    let mut root = OpenRoot::open(dir, passphrase, Steps::default()).map_err(failed)?;
     let ledger_dir = dir.join("ledger");
     private_dir(&ledger_dir)
         .map_err(|source| StartError::Io { path: ledger_dir.clone(), source })?;
-    let seed = root.derive("holdfast/v1/root/ledger-signer");
-    let signer = CheckpointSigner::from_seed(&config.origin, seed.bytes())
-        .map_err(|_| StartError::Origin { origin: config.origin.clone() })?;
-    let sealer = Box::new(Bodies(root.derive("holdfast/v1/root/ledger-bodies")));
-    let keys = LedgerKeys { sealer, signer };
-    let ledger = Arc::new(Ledger::open(&ledger_dir, &config.origin, keys, Arc::clone(&clock))?);
-    let table = Arc::new(KeyTable::open(&dir.join("keys"), &root)?);
-
     let now = clock.now();
+    let steps = Steps::default();
+    let table = Arc::new(KeyTable::open(&dir.join("keys"), root.roots(), now, steps)?);
+    // What a crash left between a new root and wrapping under it, or between
+    // importing an older folder's keys and writing its root key file anew.
+    root.settle().map_err(failed)?;
+    let signer = signer(&config.origin, &table.named("ledger-signer")?)
+        .ok_or_else(|| StartError::Origin { origin: config.origin.clone() })?;
+    let bodies = Bodies(Arc::new(RwLock::new(table.named("ledger-bodies")?)));
+    let keys = LedgerKeys { sealer: Box::new(bodies.clone()), signer };
+    let ledger = Arc::new(Ledger::open(&ledger_dir, &config.origin, keys, Arc::clone(&clock))?);
+
     // One hour more than a day: marks are at the beginning of an hour, or later.
     let releases_from = table.mark_before(now.millis().div_euclid(HOUR_MS) - 25)?;
     let (standing, usages) = standing::rebuild(&ledger, releases_from, now)?;
     finish_forgetting(&ledger, &table)?;
-    let scribe = Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages);
-    Ok(Opened { ledger, table, service: server::ServiceSecrets::new(&root), scribe })
+    let custody =
+        Arc::new(Custody::new(root, passphrase, bodies, config, Arc::clone(&clock), lock));
+    let mut scribe = Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages);
+    scribe.custody = Some(Arc::clone(&custody));
+    Ok(Opened { ledger, table, scribe, custody })
 }
 
 /// The entry is what counts: destroys keys whose destruction a crash interrupted.
@@ -260,18 +300,21 @@ async fn publish_checkpoints(ledger: Arc<Ledger>) {
     }
 }
 
-/// No core files, no debugger of another process, no files for others. What the
-/// system does not offer is left out: none of it is what secrecy rests on.
-fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit, umask};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = setrlimit(Resource::Core, none);
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    umask(rustix::fs::Mode::from_raw_mode(0o077));
+/// Signs with every generation of the signer's key, the newest first: while there
+/// are two, whoever trusts either of them can verify.
+fn signer(origin: &str, keys: &Keys) -> Option<CheckpointSigner> {
+    let mut all = keys.all();
+    let (_, newest) = all.next()?;
+    let mut signer = CheckpointSigner::from_seed(origin, newest.bytes()).ok()?;
+    for (_, older) in all {
+        signer = signer.with_former(CheckpointSigner::from_seed(origin, older.bytes()).ok()?);
+    }
+    Some(signer)
 }
 
-/// Seals the ledger's bodies, each bound to its index.
-struct Bodies(Secret);
+/// Seals the ledger's bodies, each bound to its index. Clones share the key.
+#[derive(Clone)]
+pub(crate) struct Bodies(Arc<RwLock<Keys>>);
 
 impl Bodies {
     fn place(index: LedgerIndex) -> Vec<u8> {
@@ -281,10 +324,10 @@ impl Bodies {
 
 impl BodySealer for Bodies {
     fn seal(&self, index: LedgerIndex, body: &[u8]) -> Vec<u8> {
-        self.0.seal(&Self::place(index), body)
+        self.0.read().seal(&Self::place(index), body)
     }
 
     fn open(&self, index: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
-        self.0.open(&Self::place(index), sealed).map_err(|_| BodyUnreadable)
+        self.0.read().open(&Self::place(index), sealed).map_err(|_| BodyUnreadable)
     }
 }

@@ -10,6 +10,7 @@ use holdfast_ledger::{Actor, Event};
 use super::scribe::{Decided, NewKey, Outcome, Scribe, entry, key_releases};
 use crate::budget::Over;
 use crate::error::Refused;
+use crate::keyring::Keys;
 use crate::primitive::Secret;
 use crate::table::{Found, KeyTable, Organization, TableError};
 
@@ -30,7 +31,7 @@ pub(super) struct Release {
 /// Keys that were looked up outside of the scribe's thread, which must not wait
 /// for the disk when it need not.
 pub(super) struct LookedUp {
-    found: HashMap<PatientId, Secret>,
+    found: HashMap<PatientId, Keys>,
     forgets: u64,
 }
 
@@ -93,11 +94,11 @@ pub(super) fn decide(scribe: &mut Scribe, asked: Release, now: Timestamp) -> Dec
 }
 
 /// The keys in the order that they were asked for, and those that must be made.
-fn collect(scribe: &Scribe, asked: &Release) -> Result<(Vec<Secret>, Vec<NewKey>), Missing> {
+fn collect(scribe: &Scribe, asked: &Release) -> Result<(Vec<Keys>, Vec<NewKey>), Missing> {
     let fresh = asked.looked_up.forgets == scribe.table.forgets();
     let mut keys = Vec::with_capacity(asked.patients.len());
     let mut new_keys: Vec<NewKey> = Vec::new();
-    let mut made: HashMap<PatientId, Secret> = HashMap::new();
+    let mut made: HashMap<PatientId, Keys> = HashMap::new();
     for patient in &asked.patients {
         if scribe.forgetting.contains(&(asked.organization.id.clone(), *patient)) {
             return Err(Missing::Forgotten);
@@ -111,8 +112,8 @@ fn collect(scribe: &Scribe, asked: &Release) -> Result<(Vec<Secret>, Vec<NewKey>
         if let Some(key) = pending {
             // Made by an earlier request of this group: this one depends on it too.
             new_keys.push((Arc::clone(&asked.organization), *patient, key.clone()));
-            made.insert(*patient, key.clone());
-            keys.push(key.clone());
+            made.insert(*patient, Keys::first(key.clone()));
+            keys.push(Keys::first(key.clone()));
             continue;
         }
         match scribe.table.find(&asked.organization, *patient) {
@@ -121,8 +122,8 @@ fn collect(scribe: &Scribe, asked: &Release) -> Result<(Vec<Secret>, Vec<NewKey>
             Ok(Found::Unknown) if asked.create_missing => {
                 let key = Secret::random();
                 new_keys.push((Arc::clone(&asked.organization), *patient, key.clone()));
-                made.insert(*patient, key.clone());
-                keys.push(key);
+                made.insert(*patient, Keys::first(key.clone()));
+                keys.push(Keys::first(key));
             }
             Ok(Found::Unknown) => return Err(Missing::Unknown),
             Err(error) => return Err(Missing::Table(error)),

@@ -22,9 +22,11 @@ use holdfast_ledger::{Actor, Entry, Event, Ledger};
 use tokio::sync::{mpsc, oneshot};
 
 use super::release::{self, Release};
+use super::rotation::{self, Custody, KeyChange, KeysAnswer};
 use super::standing::{LIFTED, SUSPENDED, Standing};
 use crate::budget::{Budget, Usages};
 use crate::error::{OwnCase, Refused};
+use crate::keyring::Keys;
 use crate::primitive::Secret;
 use crate::table::{Found, KeyTable, Organization, TableError};
 
@@ -48,6 +50,7 @@ pub(super) enum Task {
     Lift { actor: Actor, principal: PrincipalId, reason: String },
     Suspended,
     LastCommit,
+    ChangeKeys(Box<KeyChange>),
 }
 
 /// What the scribe answers.
@@ -57,7 +60,8 @@ pub(super) enum Outcome {
     Organization(Arc<Organization>),
     Organizations(Vec<Arc<Organization>>),
     /// Keys of the patients, in the order they were asked for.
-    Keys(Vec<Secret>),
+    Keys(Vec<Keys>),
+    KeysChanged(KeysAnswer),
     Suspended(Vec<(PrincipalId, String)>),
     Commit(Option<(CommitNumber, String)>),
 }
@@ -79,11 +83,12 @@ pub(super) struct Decided {
     pub new_keys: Vec<NewKey>,
     pub answer: Result<Outcome, Refused>,
     pub then_forget: Option<(OrganizationId, PatientId)>,
+    pub then_change: Option<Box<KeyChange>>,
 }
 
 impl Decided {
     pub fn with(entries: Vec<Entry>, answer: Result<Outcome, Refused>) -> Self {
-        Self { entries, new_keys: Vec::new(), answer, then_forget: None }
+        Self { entries, new_keys: Vec::new(), answer, then_forget: None, then_change: None }
     }
 
     pub fn refused(refused: impl Into<Refused>) -> Self {
@@ -112,8 +117,10 @@ pub(super) fn entry(
 }
 
 pub(super) struct Scribe {
-    ledger: Arc<Ledger>,
+    pub ledger: Arc<Ledger>,
     pub table: Arc<KeyTable>,
+    /// What guards the root; nothing in tests of the order of decisions.
+    pub custody: Option<Arc<Custody>>,
     clock: Arc<dyn Clock>,
     pub standing: Standing,
     pub usages: Usages,
@@ -143,6 +150,7 @@ impl Scribe {
         Self {
             ledger,
             table,
+            custody: None,
             clock,
             standing,
             usages,
@@ -182,11 +190,15 @@ impl Scribe {
     fn decide(&mut self, task: Task) -> Decided {
         let now = self.clock.now();
         let write = |actor: &Actor, event| entry(now, actor, None, event);
+        if let Some(refused) = rotation::refuse_unguarded(self, &task, now) {
+            return refused;
+        }
         match task {
+            Task::ChangeKeys(change) => rotation::decide(change, now),
             Task::Release(asked) => release::decide(self, asked, now),
             Task::Append(entries) => Decided::with(entries, Ok(Outcome::Appended(0..0))),
             Task::CreateOrganization { actor, organization } => {
-                match self.table.create_organization(&organization) {
+                match self.table.create_organization(&organization, now) {
                     Ok((organization, new)) => {
                         let reason =
                             if new { "organization-created" } else { "organization-known" };
@@ -305,7 +317,7 @@ impl Scribe {
             .filter(|(organization, patient, _)| seen.insert((&organization.id, *patient)))
             .cloned()
             .collect();
-        if let Err(error) = self.table.create(&new_keys) {
+        if let Err(error) = self.table.create(&new_keys, self.clock.now()) {
             tracing::error!(keys_count = new_keys.len(), "new keys could not be stored");
             let what = error.to_string();
             for (decided, _) in group.iter_mut().filter(|(d, _)| !d.new_keys.is_empty()) {
@@ -333,7 +345,7 @@ impl Scribe {
     }
 
     /// The index of the first entry.
-    fn append(&self, entries: &[Entry]) -> Result<u64, Refused> {
+    pub fn append(&self, entries: &[Entry]) -> Result<u64, Refused> {
         if entries.is_empty() {
             return Ok(self.ledger.len());
         }
@@ -349,6 +361,10 @@ impl Scribe {
             self.table.forget(&organization, patient)?;
             self.compact_soon();
         }
+        if let Some(change) = decided.then_change {
+            let now = self.clock.now();
+            return rotation::carry_out(self, *change, now).map(Outcome::KeysChanged);
+        }
         match decided.answer {
             Ok(Outcome::Appended(_)) => Ok(Outcome::Appended(range)),
             answer => answer,
@@ -357,7 +373,7 @@ impl Scribe {
 
     /// Starts rewriting the key table's files, unless that is under way already:
     /// then it is done again when the next patient is forgotten, or at the end.
-    fn compact_soon(&mut self) {
+    pub fn compact_soon(&mut self) {
         if self.compaction.as_ref().is_some_and(|running| !running.is_finished()) {
             self.compact_again = true;
             return;
@@ -410,6 +426,8 @@ mod tests {
     use super::super::Bodies;
     use super::super::release::LookedUp;
     use super::*;
+    use crate::root::Roots;
+    use crate::steps::Steps;
 
     fn actor(name: &str) -> Actor {
         let principal = PrincipalId::new(name).expect("a valid name");
@@ -422,18 +440,21 @@ mod tests {
     fn decisions_within_one_group_are_in_the_order_of_the_requests() {
         let folder = tempfile::tempdir().expect("temp dir");
         let root = Secret::random();
+        let (roots, now) = (Roots::one(1, root.clone()), Timestamp::from_millis(1));
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        let bodies = Bodies(Arc::new(parking_lot::RwLock::new(Keys::first(root.clone()))));
         let signer = CheckpointSigner::from_seed("test.example/l", root.bytes()).expect("a name");
-        let keys = LedgerKeys { sealer: Box::new(Bodies(root.clone())), signer };
+        let keys = LedgerKeys { sealer: Box::new(bodies), signer };
         let dir = folder.path().join("ledger");
         let ledger = Ledger::open(&dir, "test.example/l", keys, Arc::clone(&clock));
         let ledger = Arc::new(ledger.expect("opens"));
-        let table = KeyTable::open(&folder.path().join("keys"), &root).expect("opens");
+        let table = KeyTable::open(&folder.path().join("keys"), &roots, now, Steps::default())
+            .expect("opens");
         let table = Arc::new(table);
         let id = OrganizationId::new("lakeside").expect("a valid name");
-        let (organization, _) = table.create_organization(&id).expect("creates");
+        let (organization, _) = table.create_organization(&id, now).expect("creates");
         let (old, new) = (PatientId::random(), PatientId::random());
-        table.create(&[(Arc::clone(&organization), old, Secret::random())]).expect("creates");
+        table.create(&[(Arc::clone(&organization), old, Secret::random())], now).expect("creates");
 
         let release = |who: &str, patient: PatientId, create_missing: bool| {
             Task::Release(Release {
@@ -481,7 +502,7 @@ mod tests {
         let answers: Vec<Result<Outcome, Refused>> =
             outcomes.iter_mut().map(|o| o.try_recv().expect("answered")).collect();
         let key = |place: usize| match &answers[place] {
-            Ok(Outcome::Keys(keys)) => *keys[0].bytes(),
+            Ok(Outcome::Keys(keys)) => *keys[0].newest().bytes(),
             _ => panic!("request {place} got no key"),
         };
         assert_ne!(key(0), key(1));

@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 
 use super::StartError;
 use super::release::{LookedUp, Release};
+use super::rotation::{self, Custody};
 use super::scribe::{Job, Outcome, Task};
 use super::standing::{LIFTED, SUSPENDED};
 use crate::error::{Malformed, Refused};
-use crate::primitive::Secret;
+use crate::keyring::Keys;
 use crate::protocol::{
     Answer, ENTRIES_COUNT_MAX, KeeperStatus, PART_BYTES, PATIENTS_COUNT_MAX, REASON_BYTES_MAX,
     Request, WireOrganization, WireRelease, WireServiceKeys, decode, encode_sized, read_frame,
@@ -33,27 +34,10 @@ const CONNECTIONS_MAX: usize = 64;
 /// Up to so many patients, looking up and deriving is not worth another thread.
 const INLINE_PATIENTS_MAX: usize = 4;
 
-/// The keys of service scope, derived from the root.
-pub(super) struct ServiceSecrets {
-    system: Secret,
-    mpi_seal: Secret,
-    mpi_token: Secret,
-}
-
-impl ServiceSecrets {
-    pub fn new(root: &Secret) -> Self {
-        Self {
-            system: root.derive("holdfast/v1/root/system"),
-            mpi_seal: root.derive("holdfast/v1/root/mpi-seal"),
-            mpi_token: root.derive("holdfast/v1/root/mpi-token"),
-        }
-    }
-}
-
 struct Shared {
     ledger: Arc<Ledger>,
     table: Arc<KeyTable>,
-    service: ServiceSecrets,
+    custody: Arc<Custody>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -64,10 +48,10 @@ impl Server {
     pub fn new(
         ledger: Arc<Ledger>,
         table: Arc<KeyTable>,
-        service: ServiceSecrets,
+        custody: Arc<Custody>,
         jobs: mpsc::Sender<Job>,
     ) -> Self {
-        Self(Arc::new(Shared { ledger, table, service, jobs }))
+        Self(Arc::new(Shared { ledger, table, custody, jobs }))
     }
 
     /// Serves every connection of the same user. Connections end with the future.
@@ -163,8 +147,8 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
         Request::Release(asked) => {
             let (patients_count, classes) = (asked.patients.len(), asked.classes);
             let keys = shared.release(asked).await?;
-            let derive = move || -> Vec<Vec<Secret>> {
-                let of_patient = |key: &Secret| {
+            let derive = move || -> Vec<Vec<Keys>> {
+                let of_patient = |key: &Keys| {
                     classes.iter().map(|class| key.derive(&class_label(class))).collect()
                 };
                 keys.iter().map(of_patient).collect()
@@ -172,7 +156,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             let few = patients_count <= INLINE_PATIENTS_MAX;
             let released = if few { derive() } else { blocking(move || Ok(derive())).await? };
             let released = Answer::Released(released);
-            let size = patients_count * (2 + 33 * classes.iter().count());
+            let size = patients_count * (2 + 40 * classes.iter().count());
             reply.send(&released, size).await;
             return Ok(());
         }
@@ -194,9 +178,9 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             };
             let size = 128 + organizations.len() * 128;
             let keys = WireServiceKeys {
-                system: shared.service.system.clone(),
-                mpi_seal: shared.service.mpi_seal.clone(),
-                mpi_token: shared.service.mpi_token.clone(),
+                system: shared.table.named("system")?,
+                mpi_seal: shared.table.named("mpi-seal")?,
+                mpi_token: shared.table.named("mpi-token")?.newest().clone(),
                 organizations: organizations.iter().map(|keys| organization_keys(keys)).collect(),
             };
             reply.send(&Answer::ServiceKeys(keys), size).await;
@@ -235,6 +219,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             Outcome::Commit(commit) => Answer::Commit(commit),
             _ => return Err(mixed_up()),
         },
+        Request::Keys(asked) => Answer::Keys(shared.keys(asked).await?),
         Request::Status => Answer::Status(shared.status().await?),
         Request::Query { filter, after, limit } => shared.query(filter, after, limit).await?,
         Request::ExportBundle { filter, seen } => return shared.export(filter, seen, reply).await,
@@ -256,7 +241,7 @@ impl Shared {
         self.table.organization(id).ok_or(Refused::UnknownOrganization)
     }
 
-    async fn release(&self, asked: WireRelease) -> Result<Vec<Secret>, Refused> {
+    async fn release(&self, asked: WireRelease) -> Result<Vec<Keys>, Refused> {
         if asked.patients.is_empty() || asked.classes.is_empty() {
             return Err(Malformed::NothingAsked.into());
         }
@@ -294,6 +279,13 @@ impl Shared {
         let (table, organization) = (Arc::clone(&self.table), Arc::clone(organization));
         let patients = patients.to_vec();
         blocking(move || Ok(LookedUp::read(&table, &organization, &patients))).await
+    }
+
+    async fn keys(
+        self: &Arc<Self>,
+        asked: rotation::KeysRequest,
+    ) -> Result<rotation::KeysAnswer, Refused> {
+        rotation::answer(&self.custody, &self.table, &self.jobs, asked).await
     }
 
     async fn status(&self) -> Result<KeeperStatus, Refused> {
@@ -456,7 +448,8 @@ fn is_keepers_own(event: &Event) -> bool {
         | Event::KeyRelease { .. }
         | Event::ServiceKeyRelease { .. }
         | Event::BudgetChange { .. }
-        | Event::Forgotten { .. } => true,
+        | Event::Forgotten { .. }
+        | Event::KeyChange { .. } => true,
         Event::Containment { action, .. } => action == SUSPENDED || action == LIFTED,
         _ => false,
     }

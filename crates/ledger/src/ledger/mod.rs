@@ -56,7 +56,9 @@ pub struct LedgerKeys {
 /// and the format. Thread-safe; every method takes `&self`.
 pub struct Ledger {
     dir: PathBuf,
-    keys: LedgerKeys,
+    origin: String,
+    sealer: Box<dyn BodySealer>,
+    signer: RwLock<Arc<CheckpointSigner>>,
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
     answered: Condvar,
@@ -211,7 +213,7 @@ impl Ledger {
                 index,
                 group: first,
                 commitment: body.commitment,
-                sealed: self.keys.sealer.seal(LedgerIndex(index), &body.salted),
+                sealed: self.sealer.seal(LedgerIndex(index), &body.salted),
             });
             let records: Vec<Record> = sealed.collect();
             writer.bodies.append(&records).map_err(|failed| {
@@ -254,7 +256,7 @@ impl Ledger {
         if let Some(last) = published.as_ref().filter(|last| last.size() == size) {
             return Ok(last.clone());
         }
-        let checkpoint = Checkpoint::sign(&self.keys.signer, size, root);
+        let checkpoint = Checkpoint::sign(&self.signer(), size, root);
         publish(&self.dir, &tiles, &checkpoint)
             .map_err(|error| AppendError::Refused(error.kind()))?;
         self.writer.lock().tree.wrote_finished(finished);
@@ -269,12 +271,20 @@ impl Ledger {
 
     /// Name of the log.
     pub fn origin(&self) -> &str {
-        self.keys.signer.verifier().name()
+        &self.origin
     }
 
     /// The public key that checkpoints are checked with, as C2SP vkey.
     pub fn vkey(&self) -> String {
-        self.keys.signer.vkey()
+        self.signer().vkey()
+    }
+
+    /// Signs with `signer` from the next checkpoint on, which is published at once
+    /// when it is asked for, though nothing was appended.
+    pub fn change_signer(&self, signer: CheckpointSigner) {
+        let mut published = self.published.lock();
+        *self.signer.write() = Arc::new(signer);
+        *published = None;
     }
 
     /// Number of durable entries.
@@ -305,7 +315,7 @@ impl Ledger {
         let damaged = |damage| ReadError::Damaged { index, damage };
         let record =
             read_record(&self.dir, index.0, offset)?.ok_or_else(|| damaged(Damage::Check))?;
-        open_record(&*self.keys.sealer, &record).map_err(damaged)
+        open_record(&*self.sealer, &record).map_err(damaged)
     }
 
     /// The first `limit` entries after `after` that match `filter`, ascending.
@@ -340,8 +350,8 @@ impl Ledger {
         &self.dir
     }
 
-    pub(crate) fn signer(&self) -> &CheckpointSigner {
-        &self.keys.signer
+    pub(crate) fn signer(&self) -> Arc<CheckpointSigner> {
+        Arc::clone(&self.signer.read())
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -19,7 +19,7 @@ use crate::layout::{
     BODIES, CHECKPOINT, LOCK, TILES, TileAddress, UNFINISHED, files_below, sync_folder, write_whole,
 };
 use crate::leaf::SALT_BYTES;
-use crate::note::Checkpoint;
+use crate::note::{Checkpoint, NoteError};
 use crate::tree::TILE_WIDTH;
 use crate::{Actor, Entry, Event};
 
@@ -57,7 +57,9 @@ pub(super) fn open(
     let writer = Writer { bodies, tree, stopped: false };
     let ledger = Ledger {
         dir: dir.to_owned(),
-        keys,
+        origin: origin.to_owned(),
+        sealer: keys.sealer,
+        signer: RwLock::new(Arc::new(keys.signer)),
         clock,
         queue: Mutex::new(Queue::default()),
         answered: Condvar::new(),
@@ -103,8 +105,15 @@ fn read_checkpoint(
         bytes => bytes?,
     };
     let note = String::from_utf8_lossy(&bytes);
-    let checkpoint = Checkpoint::parse(&note, origin, keys.signer.verifier());
-    checkpoint.map(Some).map_err(OpenError::Checkpoint)
+    // By the newest key, or by one before it when a crash came while keys changed.
+    let mut read = Err(NoteError::NotSigned);
+    for key in keys.signer.verifiers() {
+        read = Checkpoint::parse(&note, origin, key);
+        if read != Err(NoteError::NotSigned) {
+            break;
+        }
+    }
+    read.map(Some).map_err(OpenError::Checkpoint)
 }
 
 /// The end of the bodies.
