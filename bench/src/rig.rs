@@ -83,6 +83,7 @@ pub fn serve_keeper(dir: &str, socket: &str) -> Result<bool, Failure> {
         dir: PathBuf::from(dir),
         socket: PathBuf::from(socket),
         origin: "bench.example/ledger".to_owned(),
+        due: holdfast_keeper::RotationDue::default(),
     };
     let runtime = Runtime::new()?;
     runtime.block_on(async {
