@@ -15,7 +15,7 @@ use std::time::Duration;
 use holdfast_base::{
     ClassSet, CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
 };
-use holdfast_ledger::{Actor, Entry, Filter, Placed};
+use holdfast_ledger::{Actor, Entry, Filter, Placed, TouchedRecord};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -259,6 +259,27 @@ impl KeeperClient {
             }
         }
         Ok(found)
+    }
+
+    /// Whose records the entries that match touched, and how: what a scope consists
+    /// of, without the entries.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn touched(&self, filter: &Filter) -> Result<Vec<TouchedRecord>, KeeperError> {
+        let mut answers = self.begin(Request::Touched { filter: filter.clone() }).await?;
+        let mut records = Vec::new();
+        loop {
+            match answers.next(TIMEOUT_LONG).await? {
+                Answer::Part { last: true, .. } => return Ok(records),
+                Answer::Part { bytes, last: false } => {
+                    let part: Vec<TouchedRecord> = postcard::from_bytes(&bytes)
+                        .map_err(|_| KeeperError::Protocol { what: "an unknown touched record" })?;
+                    records.extend(part);
+                }
+                other => return Err(unexpected(other)),
+            }
+        }
     }
 
     /// Destroys the patient's key: what it sealed can never be opened again. In

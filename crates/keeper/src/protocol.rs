@@ -89,20 +89,62 @@ pub(crate) struct WireRelease {
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
-    CreateOrganization { actor: WireActor, organization: OrganizationId },
-    ServiceKeys { actor: WireActor, reason: String },
-    InboxOpener { actor: WireActor, organization: OrganizationId, reason: String },
+    CreateOrganization {
+        actor: WireActor,
+        organization: OrganizationId,
+    },
+    ServiceKeys {
+        actor: WireActor,
+        reason: String,
+    },
+    InboxOpener {
+        actor: WireActor,
+        organization: OrganizationId,
+        reason: String,
+    },
     Release(WireRelease),
-    Append { entries: Vec<Vec<u8>> },
-    Query { filter: Filter, after: Option<u64>, limit: u64 },
-    Forget { actor: WireActor, organization: OrganizationId, patient: PatientId, reason: String },
-    SetBudget { actor: WireActor, principal: PrincipalId, budget: Budget, reason: String },
-    Suspend { actor: WireActor, principal: PrincipalId, reason: String },
-    Lift { actor: WireActor, principal: PrincipalId, reason: String },
+    Append {
+        entries: Vec<Vec<u8>>,
+    },
+    Query {
+        filter: Filter,
+        after: Option<u64>,
+        limit: u64,
+    },
+    Forget {
+        actor: WireActor,
+        organization: OrganizationId,
+        patient: PatientId,
+        reason: String,
+    },
+    SetBudget {
+        actor: WireActor,
+        principal: PrincipalId,
+        budget: Budget,
+        reason: String,
+    },
+    Suspend {
+        actor: WireActor,
+        principal: PrincipalId,
+        reason: String,
+    },
+    Lift {
+        actor: WireActor,
+        principal: PrincipalId,
+        reason: String,
+    },
     Status,
-    ExportBundle { filter: Filter, seen: Vec<u64> },
+    ExportBundle {
+        filter: Filter,
+        seen: Vec<u64>,
+    },
     LastStoreCommit,
     Keys(KeysRequest),
+    /// Answered in parts: postcard of a list of touched records each, before an
+    /// empty last one.
+    Touched {
+        filter: Filter,
+    },
 }
 
 /// The keys of one organization that the front process holds.

@@ -20,7 +20,7 @@
 //! follows had been whole.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -65,7 +65,7 @@ impl Record {
     }
 
     /// Bytes of the record on disk.
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         (RECORD_HEADER_BYTES + self.sealed.len() + CHECK_BYTES) as u64
     }
 
@@ -138,6 +138,34 @@ pub(crate) struct Scanned {
 pub(crate) fn scan_segment<E: From<io::Error>>(
     dir: &Path,
     segment: u64,
+    visit: impl FnMut(u64, Record) -> Result<(), E>,
+) -> Result<Scanned, E> {
+    scan_from(dir, segment, Start::of_segment(segment), u64::MAX, visit)
+}
+
+/// Where in a segment to begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// The first entry to read.
+    pub(crate) index: u64,
+    /// Where its record begins; 0 for the segment's header.
+    pub(crate) offset: u64,
+}
+
+impl Start {
+    /// The beginning of `segment`.
+    pub(crate) fn of_segment(segment: u64) -> Self {
+        Self { index: segment * SEGMENT_ENTRIES, offset: 0 }
+    }
+}
+
+/// As [`scan_segment`], from `start` up to the entry before `until`. What follows
+/// the last one is looked at only when it is the segment's last.
+pub(crate) fn scan_from<E: From<io::Error>>(
+    dir: &Path,
+    segment: u64,
+    start: Start,
+    until: u64,
     mut visit: impl FnMut(u64, Record) -> Result<(), E>,
 ) -> Result<Scanned, E> {
     let first = segment * SEGMENT_ENTRIES;
@@ -148,12 +176,17 @@ pub(crate) fn scan_segment<E: From<io::Error>>(
         let tail = if length == 0 { Tail::Clean } else { Tail::Torn };
         return Ok(Scanned { records: 0, bytes: 0, tail });
     }
-    if header[..16] != MAGIC[..] || header[16..] != first.to_be_bytes() {
+    let fits = header[..16] == MAGIC[..] && header[16..] == first.to_be_bytes();
+    if !fits || length < start.offset {
         return Ok(Scanned { records: 0, bytes: 0, tail: Tail::Damaged });
     }
-    let mut bytes = HEADER_BYTES;
-    for place in 0..SEGMENT_ENTRIES {
-        let index = first + place;
+    let mut bytes = start.offset.max(HEADER_BYTES);
+    input.seek(SeekFrom::Start(bytes))?;
+    for index in start.index..first + SEGMENT_ENTRIES {
+        let place = index - first;
+        if index >= until {
+            return Ok(Scanned { records: place, bytes, tail: Tail::Clean });
+        }
         match Record::read_from(&mut input)? {
             Some(record) if record.index == index && record.group <= index => {
                 let offset = bytes;

@@ -30,6 +30,12 @@ pub enum Damage {
     /// A tile is not the one that follows from the entries.
     #[error("it is not what follows from the entries")]
     Tile,
+    /// A part of the query index cannot be opened, and not be made anew either.
+    #[error("its part of the index cannot be opened")]
+    Index,
+    /// The file does not have the length that it had when it was complete.
+    #[error("it does not have the length that it had")]
+    Length,
     /// The file should not be there, or one before it is missing.
     #[error("it does not belong there, or one before it is missing")]
     Place,

@@ -1,8 +1,8 @@
 //! Where things lie in a ledger's folder: C2SP `tlog-tiles` paths for what is
 //! public, and the sealed bodies beside them.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::leaf::LEAF_BYTES;
@@ -14,6 +14,8 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const TILES: &str = "tile";
 /// The folder of sealed bodies.
 pub(crate) const BODIES: &str = "bodies";
+/// The folder of the sealed query index.
+pub(crate) const INDEX: &str = "index";
 /// The file that one opener holds locked.
 pub(crate) const LOCK: &str = "lock";
 
@@ -131,48 +133,6 @@ pub(crate) fn files_below(dir: &Path, sub: &str) -> io::Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The ending of a file that is not finished; it may be left by a crash and
-/// means nothing.
-pub(crate) const UNFINISHED: &str = ".new";
-
-/// Puts `bytes` at `dir/path` so that after a crash the file is either whole or
-/// as before: written beside it, synced, renamed, folder synced.
-pub(crate) fn write_whole(dir: &Path, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let target = dir.join(path);
-    let folder = target.parent().unwrap_or(dir);
-    if !folder.is_dir() {
-        create_folder(dir, folder)?;
-    }
-    let unfinished = dir.join(format!("{path}{UNFINISHED}"));
-    let mut file = File::create(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    drop(file);
-    fs::rename(&unfinished, &target)?;
-    sync_folder(folder)
-}
-
-/// Makes `folder` and what lies between it and `dir`, each synced into its parent.
-fn create_folder(dir: &Path, folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().unwrap_or(dir);
-    if parent != dir {
-        create_folder(dir, parent)?;
-    }
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    sync_folder(parent)
-}
-
-/// Makes the names in `folder` durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

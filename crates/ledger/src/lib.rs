@@ -13,9 +13,12 @@ mod bundle;
 mod entry;
 mod error;
 mod filter;
+mod index;
+mod kept;
 mod layout;
 mod leaf;
 mod ledger;
+mod medium;
 mod note;
 mod proof;
 #[cfg(test)]
@@ -26,7 +29,8 @@ pub mod verify;
 pub use entry::{Action, Actor, Entry, Event, Touch};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
-pub use ledger::{BodySealer, ENTRY_BYTES_MAX, Ledger, LedgerKeys};
+pub use index::TouchedRecord;
+pub use ledger::{BodySealer, ENTRY_BYTES_MAX, IndexPlace, Ledger, LedgerKeys};
 pub use note::{Checkpoint, CheckpointSigner, NoteError, VerifierKey};
 pub use tree::Hash;
 

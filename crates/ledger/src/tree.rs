@@ -80,10 +80,24 @@ impl Frontier {
 
     /// Adds a leaf by its hash. `finished` is told of each tile that this
     /// completes: its level, its index and its 256 hashes.
-    pub(crate) fn push(&mut self, leaf: Hash, mut finished: impl FnMut(u8, u64, &[Hash])) {
+    pub(crate) fn push(&mut self, leaf: Hash, finished: impl FnMut(u8, u64, &[Hash])) {
         self.size += 1;
-        let mut carry = Some(leaf);
-        let mut level = 0;
+        self.carry(0, leaf, finished);
+    }
+
+    /// Adds the 256 leaves of a full tile by the root over them. The size must be
+    /// a multiple of 256.
+    pub(crate) fn push_subtree(&mut self, root: Hash, finished: impl FnMut(u8, u64, &[Hash])) {
+        debug_assert_eq!(self.size % TILE_WIDTH as u64, 0);
+        if self.levels.is_empty() {
+            self.levels.push(Vec::with_capacity(TILE_WIDTH));
+        }
+        self.size += TILE_WIDTH as u64;
+        self.carry(1, root, finished);
+    }
+
+    fn carry(&mut self, mut level: usize, hash: Hash, mut finished: impl FnMut(u8, u64, &[Hash])) {
+        let mut carry = Some(hash);
         while let Some(hash) = carry.take() {
             if self.levels.len() == level {
                 self.levels.push(Vec::with_capacity(TILE_WIDTH));
@@ -175,6 +189,30 @@ mod tests {
         assert_eq!(frontier.unfinished()[0].len(), 44);
         assert_eq!(frontier.unfinished()[1].len(), 1);
         assert_eq!(frontier.unfinished()[2].len(), 1);
+    }
+
+    #[test]
+    fn whole_tiles_by_their_roots_give_the_tree_of_their_leaves() {
+        let data = leaves(256 * 259 + 3);
+        let (mut by_leaf, mut by_tile) = (Frontier::default(), Frontier::default());
+        let (mut tiles, mut others) = (Vec::new(), Vec::new());
+        for tile in data.chunks(256) {
+            let hashes: Vec<Hash> = tile.iter().map(|leaf| leaf_hash(leaf)).collect();
+            for hash in &hashes {
+                by_leaf.push(*hash, |level, index, _| tiles.push((level, index)));
+            }
+            if hashes.len() == 256 {
+                by_tile.push_subtree(fold(&hashes), |level, index, _| others.push((level, index)));
+            } else {
+                for hash in hashes {
+                    by_tile.push(hash, |_, _, _| {});
+                }
+            }
+            assert_eq!(by_leaf.root(), by_tile.root(), "size {}", by_leaf.size());
+        }
+        assert_eq!(by_leaf.unfinished(), by_tile.unfinished());
+        tiles.retain(|(level, _)| *level > 0);
+        assert_eq!(tiles, others);
     }
 
     #[test]

@@ -41,4 +41,4 @@ pub use organization::{
     Addressee, AffectedPerson, Contact, Letterhead, License, Monitoring, Organization,
 };
 pub use pdf::PdfError;
-pub use scope::{Count, RESIDENCE_UNKNOWN, Scope, ScopeQuery, ScopeRow, Totals, scope};
+pub use scope::{Count, RESIDENCE_UNKNOWN, Scope, ScopeQuery, ScopeRow, Totals, scope, scope_of};

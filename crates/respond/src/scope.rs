@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_base::{
     ClassSet, LedgerIndex, OrganizationId, PatientId, PersonId, PrincipalId, SessionId, Timestamp,
 };
-use holdfast_ledger::{Action, Event, Filter, Placed};
+use holdfast_ledger::{Action, Event, Filter, Placed, TouchedRecord};
 use serde::{Deserialize, Serialize};
 
 /// Name of the residence of those whose state is not known.
@@ -179,6 +179,28 @@ pub fn scope(entries: &[Placed], profiles: &[Placed]) -> Scope {
             record.into_row(organization, patient, person, residence)
         })
         .collect();
+    let totals = Totals::of(&rows);
+    Scope { rows, totals }
+}
+
+/// The scope that the ledger's index gives: one row a touched record. The same as
+/// [`scope`] of the entries that it was computed from, with their profiles.
+pub fn scope_of(touched: Vec<TouchedRecord>) -> Scope {
+    let rows = touched.into_iter().map(|record| ScopeRow {
+        organization: record.organization,
+        patient: record.patient,
+        person: record.person,
+        residence: record.residence,
+        released: record.released.union(record.returned),
+        returned: record.returned,
+        resources: record.resources,
+        written: record.written,
+        deliveries: record.deliveries,
+        first: record.first,
+        last: record.last,
+        entries: record.entries,
+    });
+    let rows: Vec<ScopeRow> = rows.collect();
     let totals = Totals::of(&rows);
     Scope { rows, totals }
 }

@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use holdfast_base::{ClassSet, ElementClass, PatientId, Timestamp};
-use holdfast_ledger::{Action, Event, Placed};
-use holdfast_respond::{RESIDENCE_UNKNOWN, ScopeQuery, scope};
+use holdfast_base::{
+    ClassSet, ElementClass, LedgerIndex, ManualClock, PatientId, PrincipalId, Timestamp,
+};
+use holdfast_ledger::{
+    Action, BodySealer, BodyUnreadable, CheckpointSigner, Event, Filter, IndexPlace, Ledger,
+    LedgerKeys, Placed,
+};
+use holdfast_respond::{RESIDENCE_UNKNOWN, ScopeQuery, scope, scope_of};
 use proptest::prelude::*;
 
 #[allow(dead_code, reason = "shared with other tests that use more of it")]
@@ -164,6 +170,64 @@ proptest! {
         let mut turned = entries.clone();
         turned.reverse();
         prop_assert_eq!(scope(&entries, &[]), scope(&turned, &[]));
+    }
+}
+
+/// Seals nothing: what is tested here is arithmetic.
+struct Open;
+
+impl BodySealer for Open {
+    fn seal(&self, _: LedgerIndex, body: &[u8]) -> Vec<u8> {
+        body.to_vec()
+    }
+
+    fn open(&self, _: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
+        Ok(sealed.to_vec())
+    }
+
+    fn seal_index(&self, _: IndexPlace, block: &[u8]) -> Vec<u8> {
+        block.to_vec()
+    }
+
+    fn open_index(&self, _: IndexPlace, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
+        Ok(sealed.to_vec())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn p09_the_scope_of_the_ledgers_index_is_that_of_its_opened_entries(
+        acts in prop::collection::vec(act(), 0..60),
+        profiles in prop::collection::vec((0u8..3, 1u8..6, 1u8..9), 0..12),
+        asked in prop::option::of(0u8..3),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = CheckpointSigner::from_seed("test.example/ledger", &[7; 32]).unwrap();
+        let keys = LedgerKeys { sealer: Box::new(Open), signer };
+        let clock = Arc::new(ManualClock::at(at(community::FIRST)));
+        let ledger = Ledger::open(dir.path(), "test.example/ledger", keys, clock).unwrap();
+        let mut entries: Vec<_> = build(&acts).into_iter().map(|placed| placed.entry).collect();
+        for (place, (o, p, who)) in profiles.into_iter().enumerate() {
+            let state = (who % 3 > 0).then_some(["IN", "CA"][usize::from(who % 2)]);
+            let kept = organization(&format!("org-{o}"));
+            let event = profile(&kept, patient(p), person(who), state);
+            let place = (place * 7) % (entries.len() + 1);
+            entries.insert(place, entry(0, at(community::FIRST), event).entry);
+        }
+        ledger.append(&entries).unwrap();
+
+        let organization = asked.map(|o| organization(&format!("org-{o}")));
+        let principal: Option<PrincipalId> =
+            entries.first().filter(|_| asked.is_none()).map(|entry| entry.actor.principal.clone());
+        let query = ScopeQuery { organization, principal, ..ScopeQuery::default() };
+        let matching = ledger.query(&query.filter(), None, usize::MAX).unwrap();
+        let profiles = ScopeQuery::profiles_filter(&matching);
+        let profiles =
+            profiles.map(|filter: Filter| ledger.query(&filter, None, usize::MAX).unwrap());
+        let due = scope(&matching, &profiles.unwrap_or_default());
+        prop_assert_eq!(scope_of(ledger.touched(&query.filter()).unwrap()), due);
     }
 }
 

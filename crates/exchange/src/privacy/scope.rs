@@ -58,12 +58,7 @@ impl Exchange {
     }
 
     pub(crate) async fn compute_scope(&self, query: &ScopeQuery) -> Result<Scope, ExchangeError> {
-        let entries = self.all_entries(&query.filter()).await?;
-        let profiles = match ScopeQuery::profiles_filter(&entries) {
-            Some(filter) => self.all_entries(&filter).await?,
-            None => Vec::new(),
-        };
-        Ok(holdfast_respond::scope(&entries, &profiles))
+        Ok(holdfast_respond::scope_of(self.keeper().touched(&query.filter()).await?))
     }
 
     pub(crate) async fn all_entries(&self, filter: &Filter) -> Result<Vec<Placed>, ExchangeError> {

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use holdfast_base::{Category, Clock, LedgerIndex};
 use holdfast_ledger::{
-    BodySealer, BodyUnreadable, CheckpointSigner, Event, Ledger, LedgerKeys, OpenError, ReadError,
+    BodySealer, BodyUnreadable, CheckpointSigner, Event, IndexPlace, Ledger, LedgerKeys, OpenError,
+    ReadError,
 };
 use parking_lot::RwLock;
 use tokio::net::UnixListener;
@@ -312,7 +313,8 @@ fn signer(origin: &str, keys: &Keys) -> Option<CheckpointSigner> {
     Some(signer)
 }
 
-/// Seals the ledger's bodies, each bound to its index. Clones share the key.
+/// Seals the ledger's bodies, each bound to its index, and the blocks of its query
+/// index, each bound to its place, which no body has. Clones share the key.
 #[derive(Clone)]
 pub(crate) struct Bodies(Arc<RwLock<Keys>>);
 
@@ -329,5 +331,14 @@ impl BodySealer for Bodies {
 
     fn open(&self, index: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
         self.0.read().open(&Self::place(index), sealed).map_err(|_| BodyUnreadable)
+    }
+
+    fn seal_index(&self, at: IndexPlace, block: &[u8]) -> Vec<u8> {
+        self.0.read().seal(&place("holdfast/v1/ledger-index", &[&at.to_bytes()]), block)
+    }
+
+    fn open_index(&self, at: IndexPlace, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
+        let place = place("holdfast/v1/ledger-index", &[&at.to_bytes()]);
+        self.0.read().open(&place, sealed).map_err(|_| BodyUnreadable)
     }
 }

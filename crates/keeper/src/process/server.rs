@@ -223,6 +223,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
         Request::Status => Answer::Status(shared.status().await?),
         Request::Query { filter, after, limit } => shared.query(filter, after, limit).await?,
         Request::ExportBundle { filter, seen } => return shared.export(filter, seen, reply).await,
+        Request::Touched { filter } => return shared.touched(filter, reply).await,
     };
     reply.send(&answered, 4 << 10).await;
     Ok(())
@@ -343,6 +344,25 @@ impl Shared {
             Ok(Answer::Entries { entries, more: true })
         })
         .await
+    }
+
+    /// Sends touched records in parts.
+    async fn touched(&self, filter: Filter, reply: &Reply) -> Result<(), Refused> {
+        /// Records in a part: some hundred bytes each, and a few for each entry.
+        const STEP: usize = 1_024;
+        let ledger = Arc::clone(&self.ledger);
+        let parts = blocking(move || {
+            let records = ledger.touched(&filter).map_err(fault)?;
+            let encode = |some| postcard::to_stdvec(&some).map_err(fault);
+            records.chunks(STEP).map(encode).collect::<Result<Vec<_>, _>>()
+        });
+        for bytes in parts.await? {
+            if !reply.send(&Answer::Part { bytes, last: false }, PART_BYTES).await {
+                return Ok(());
+            }
+        }
+        reply.send(&Answer::Part { bytes: Vec::new(), last: true }, 64).await;
+        Ok(())
     }
 
     /// Sends a bundle in parts.

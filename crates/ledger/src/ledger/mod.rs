@@ -1,5 +1,8 @@
 //! The ledger as the keeper holds it: append, publish, read.
 
+#[cfg(test)]
+mod index_tests;
+mod indexing;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -17,19 +20,23 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::bodies::{Record, read_record};
 use crate::error::{AppendError, BodyUnreadable, Damage, OpenError, ReadError};
+use crate::index::{Cache, Facts, Gathering, IndexFault, TouchedRecord, matching};
 use crate::leaf::{SALT_BYTES, commitment};
+use crate::medium::{Disk, Medium};
 use crate::note::{Checkpoint, CheckpointSigner};
 use crate::tree::Hash;
 use crate::{Entry, Filter, Placed};
 
+use indexing::{Leaves, Workshop};
 pub(crate) use tiles::{GrowingTree, publish};
-use view::{ENTRIES_MAX, View};
-use writer::{BodyWriter, Disk, Medium};
+use view::{ENTRIES_MAX, Piece, Shape, Spot, View};
+use writer::BodyWriter;
 
 /// No entry is longer as JSON: an access to some thousands of resources fits.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-/// How many candidates a query looks at before it lets writers pass.
+/// Entries that a query looks for at once in what is in memory, where appends wait
+/// for it.
 const QUERY_STEP: usize = 512;
 
 /// Seals entry bodies. Implemented by the keeper: the ledger has no cipher.
@@ -42,6 +49,40 @@ pub trait BodySealer: Send + Sync {
     /// [`BodyUnreadable`] when it was sealed for another index, under another key,
     /// or changed.
     fn open(&self, index: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable>;
+    /// Seals a block of the query index, bound to `place`, which no body has.
+    /// Always longer by the same number of bytes, at most 1024.
+    fn seal_index(&self, place: IndexPlace, block: &[u8]) -> Vec<u8>;
+    /// Opens what [`seal_index`](Self::seal_index) made for the same place.
+    ///
+    /// # Errors
+    /// [`BodyUnreadable`] when it was sealed for another place, under another key,
+    /// or changed.
+    fn open_index(&self, place: IndexPlace, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable>;
+}
+
+/// Where a block of the query index belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexPlace {
+    /// The segment's first entry.
+    pub first: u64,
+    /// Its number of entries.
+    pub count: u64,
+    /// Random, of the one file.
+    pub file: [u8; 16],
+    /// The block, from 0.
+    pub block: u32,
+}
+
+impl IndexPlace {
+    /// As bytes that no other place has.
+    pub fn to_bytes(&self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        bytes[..8].copy_from_slice(&self.first.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.count.to_be_bytes());
+        bytes[16..32].copy_from_slice(&self.file);
+        bytes[32..].copy_from_slice(&self.block.to_be_bytes());
+        bytes
+    }
 }
 
 /// The keys that a ledger works with.
@@ -64,6 +105,10 @@ pub struct Ledger {
     answered: Condvar,
     writer: Mutex<Writer>,
     view: RwLock<View>,
+    medium: Arc<dyn Medium>,
+    cache: Arc<Cache>,
+    leaves: Leaves,
+    /// Also the lock of those who change the index's files.
     published: Mutex<Option<Checkpoint>>,
     /// Locked for as long as the ledger is open.
     _lock: File,
@@ -151,7 +196,7 @@ impl Ledger {
         keys: LedgerKeys,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        Self::open_on(dir, origin, keys, clock, Box::new(Disk::default()))
+        Self::open_on(dir, origin, keys, clock, Arc::new(Disk::default()), Shape::default())
     }
 
     pub(crate) fn open_on(
@@ -159,9 +204,10 @@ impl Ledger {
         origin: &str,
         keys: LedgerKeys,
         clock: Arc<dyn Clock>,
-        medium: Box<dyn Medium>,
+        medium: Arc<dyn Medium>,
+        shape: Shape,
     ) -> Result<Self, OpenError> {
-        recover::open(dir, origin, keys, clock, medium)
+        recover::open(dir, origin, keys, clock, medium, shape)
     }
 
     /// Appends `entries`, one after the other without another's between them, and
@@ -221,11 +267,11 @@ impl Ledger {
                 if failed.undone { AppendError::Refused(failed.kind) } else { AppendError::Stopped }
             })
         };
-        let outcome = outcome.map(|offsets| {
+        let outcome = outcome.map(|places| {
             let mut view = self.view.write();
-            for (body, offset) in jobs.iter().flat_map(|job| &job.bodies).zip(offsets) {
+            for (body, (offset, end)) in jobs.iter().flat_map(|job| &job.bodies).zip(places) {
                 writer.tree.push(&body.commitment);
-                view.push(&body.entry, offset);
+                view.push(&body.entry, offset, end, body.commitment);
             }
         });
         let mut next = first;
@@ -257,10 +303,11 @@ impl Ledger {
             return Ok(last.clone());
         }
         let checkpoint = Checkpoint::sign(&self.signer(), size, root);
-        publish(&self.dir, &tiles, &checkpoint)
+        publish(&*self.medium, &self.dir, &tiles, &checkpoint)
             .map_err(|error| AppendError::Refused(error.kind()))?;
         self.writer.lock().tree.wrote_finished(finished);
         *published = Some(checkpoint.clone());
+        self.workshop().grow(&self.view, size);
         Ok(checkpoint)
     }
 
@@ -309,13 +356,71 @@ impl Ledger {
         Ok(Placed { index, entry })
     }
 
-    /// Salt and entry bytes of `index`, checked against the commitment.
+    /// Salt and entry bytes of `index`, checked against the tree.
     pub(crate) fn salted(&self, index: LedgerIndex) -> Result<Vec<u8>, ReadError> {
-        let offset = self.view.read().offset(index.0).ok_or(ReadError::NoSuchEntry(index))?;
         let damaged = |damage| ReadError::Damaged { index, damage };
+        let spot = self.view.read().spot(index.0).ok_or(ReadError::NoSuchEntry(index))?;
+        let (offset, due) = match spot {
+            Spot::Known(offset, commitment) => (offset, commitment),
+            Spot::Sealed(segment, place, root) => {
+                let offset = match segment.row(self.sealer(), place) {
+                    Ok(row) => row.offset,
+                    Err(_) => self.offset(index.0)?,
+                };
+                let record = |index| self.record_commitment(index);
+                (offset, self.leaves.commitment(&self.dir, index.0, &root, record)?)
+            }
+        };
         let record =
             read_record(&self.dir, index.0, offset)?.ok_or_else(|| damaged(Damage::Check))?;
-        open_record(&*self.sealer, &record).map_err(damaged)
+        if record.commitment != due {
+            return Err(damaged(Damage::Commitment));
+        }
+        open_record(self.sealer(), &record).map_err(damaged)
+    }
+
+    /// Where the record of entry `index` begins.
+    fn offset(&self, index: u64) -> Result<u64, ReadError> {
+        self.by_index(|| {
+            let spot = self.view.read().spot(index);
+            match spot {
+                Some(Spot::Known(offset, _)) => Ok(Some(offset)),
+                Some(Spot::Sealed(segment, place, _)) => {
+                    segment.row(self.sealer(), place).map(|row| Some(row.offset))
+                }
+                None => Ok(None),
+            }
+        })?
+        .ok_or(ReadError::NoSuchEntry(LedgerIndex(index)))
+    }
+
+    /// The commitment as the record of entry `index` has it.
+    fn record_commitment(&self, index: u64) -> Result<Hash, ReadError> {
+        let record = read_record(&self.dir, index, self.offset(index)?)?;
+        let index = LedgerIndex(index);
+        let record = record.ok_or(ReadError::Damaged { index, damage: Damage::Check })?;
+        Ok(record.commitment)
+    }
+
+    /// Does `work` on the index; where that finds damage, the segment is made anew
+    /// from the bodies and the work done again.
+    fn by_index<T>(&self, work: impl Fn() -> Result<T, IndexFault>) -> Result<T, ReadError> {
+        let mut mended = None;
+        loop {
+            match work() {
+                Ok(found) => return Ok(found),
+                Err(IndexFault::Io(error)) => return Err(error.into()),
+                Err(IndexFault::Damaged(first)) if mended == Some(first) => {
+                    let index = LedgerIndex(first);
+                    return Err(ReadError::Damaged { index, damage: Damage::Index });
+                }
+                Err(IndexFault::Damaged(first)) => {
+                    let _writing = self.published.lock();
+                    self.workshop().mend(&self.view, first)?;
+                    mended = Some(first);
+                }
+            }
+        }
     }
 
     /// The first `limit` entries after `after` that match `filter`, ascending.
@@ -329,21 +434,100 @@ impl Ledger {
         limit: usize,
     ) -> Result<Vec<Placed>, ReadError> {
         let mut found = Vec::new();
-        let mut from = Some(after.map_or(0, |index| index.0.saturating_add(1)));
-        while let Some(start) = from.filter(|_| found.len() < limit) {
-            let (candidates, next) = self.view.read().candidates(filter, start, QUERY_STEP);
+        let mut start = after.map_or(0, |index| index.0.saturating_add(1));
+        while found.len() < limit && start < self.len() {
+            let (candidates, next) =
+                self.by_index(|| self.candidates(filter, start, limit - found.len()))?;
             for index in candidates {
                 let placed = self.get(LedgerIndex(index))?;
                 if filter.matches(&placed.entry) {
                     found.push(placed);
-                    if found.len() == limit {
-                        break;
+                }
+            }
+            start = next;
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` indexes from `start` on that match `filter`, from one piece of
+    /// the index, and where to go on.
+    fn candidates(
+        &self,
+        filter: &Filter,
+        start: u64,
+        limit: usize,
+    ) -> Result<(Vec<u64>, u64), IndexFault> {
+        let search = |facts: &dyn Facts, last: u64, limit: usize| {
+            let first = facts.first();
+            let from = start.saturating_sub(first) as u32;
+            let mut found = Vec::new();
+            matching(facts, filter, from, &mut |place, _| {
+                found.push(first + u64::from(place));
+                found.len() < limit
+            })?;
+            let next = found.last().filter(|_| found.len() >= limit).map_or(last, |last| last + 1);
+            Ok((found, next))
+        };
+        let piece = {
+            let view = self.view.read();
+            match view.piece_of(start) {
+                Some(place) => view.pieces[place].clone(),
+                None => return search(&view.open.contents, view.len(), limit.min(QUERY_STEP)),
+            }
+        };
+        match &piece {
+            Piece::Draft(draft) => search(&draft.contents, piece.last(), limit),
+            Piece::Sealed(segment) => search(&segment.with(self.sealer()), piece.last(), limit),
+        }
+    }
+
+    /// Whose records the entries that match `filter` touched, and how: what a
+    /// scope consists of, computed from the index without opening an entry. In
+    /// order of organization and patient.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn touched(&self, filter: &Filter) -> Result<Vec<TouchedRecord>, ReadError> {
+        self.by_index(|| {
+            let (pieces, open) = {
+                let view = self.view.read();
+                (view.pieces.clone(), view.open.contents.clone())
+            };
+            let mut gathering = Gathering::default();
+            for piece in &pieces {
+                match piece {
+                    Piece::Draft(draft) => gathering.add(&draft.contents, filter)?,
+                    Piece::Sealed(segment) => {
+                        gathering.add(&segment.with(self.sealer()), filter)?
                     }
                 }
             }
-            from = next;
+            gathering.add(&open, filter)?;
+            let mut collected = gathering.collected();
+            collected.add_profiles(&open)?;
+            for piece in pieces.iter().rev() {
+                match piece {
+                    Piece::Draft(draft) => collected.add_profiles(&draft.contents)?,
+                    Piece::Sealed(segment) => {
+                        collected.add_profiles(&segment.with(self.sealer()))?;
+                    }
+                }
+            }
+            Ok(collected.finish())
+        })
+    }
+
+    fn sealer(&self) -> &dyn BodySealer {
+        &*self.sealer
+    }
+
+    fn workshop(&self) -> Workshop<'_> {
+        Workshop {
+            dir: &self.dir,
+            medium: &*self.medium,
+            sealer: self.sealer(),
+            cache: &self.cache,
         }
-        Ok(found)
     }
 
     pub(crate) fn dir(&self) -> &Path {

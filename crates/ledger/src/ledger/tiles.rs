@@ -3,12 +3,12 @@
 //! checkpoint that needs them, each synced.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::layout::{CHECKPOINT, TileAddress, TileKind, write_whole};
+use crate::layout::{CHECKPOINT, TileAddress, TileKind};
 use crate::leaf::{LEAF_BYTES, leaf_data};
+use crate::medium::{Medium, write_all_whole, write_whole};
 use crate::note::Checkpoint;
 use crate::tree::{Frontier, Hash, TILE_WIDTH, leaf_hash};
 
@@ -52,6 +52,17 @@ impl GrowingTree {
         });
     }
 
+    /// Adds the 256 leaves of a full tile, whose own tiles are on disk, by the root
+    /// over them. Only at the border of such a tile.
+    pub(crate) fn push_subtree(&mut self, root: Hash) {
+        let finished = &mut self.finished;
+        self.frontier.push_subtree(root, |level, index, hashes| {
+            let tile =
+                TileAddress { kind: TileKind::Hashes(level), index, width: TILE_WIDTH as u16 };
+            finished.push_back((tile, hashes.concat()));
+        });
+    }
+
     /// Finished tiles that are not known to be on disk, and every unfinished one.
     pub(crate) fn to_write(&self) -> Vec<(TileAddress, Vec<u8>)> {
         let mut tiles: Vec<_> = self.finished.iter().cloned().collect();
@@ -90,23 +101,16 @@ impl GrowingTree {
 /// Writes `tiles` and then `checkpoint`. Partial tiles of a tile that is now full
 /// go away after that.
 pub(crate) fn publish(
+    medium: &dyn Medium,
     dir: &Path,
     tiles: &[(TileAddress, Vec<u8>)],
     checkpoint: &Checkpoint,
 ) -> io::Result<()> {
-    for (tile, bytes) in tiles {
-        write_whole(dir, &tile.path(), bytes)?;
-    }
-    write_whole(dir, CHECKPOINT, checkpoint.note().as_bytes())?;
+    let files: Vec<_> = tiles.iter().map(|(tile, bytes)| (tile.path(), &bytes[..])).collect();
+    write_all_whole(medium, dir, &files)?;
+    write_whole(medium, dir, CHECKPOINT, checkpoint.note().as_bytes())?;
     for (tile, _) in tiles.iter().filter(|(tile, _)| tile.is_full()) {
-        remove_partials(dir, tile)?;
+        medium.remove_folder(&dir.join(format!("{}.p", tile.path())))?;
     }
     Ok(())
-}
-
-fn remove_partials(dir: &Path, tile: &TileAddress) -> io::Result<()> {
-    match fs::remove_dir_all(dir.join(format!("{}.p", tile.path()))) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

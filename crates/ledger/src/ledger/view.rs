@@ -1,153 +1,182 @@
-//! What a reader needs in memory: where each entry lies, when it happened, and
-//! posting lists of what entries are asked for by. Built from the entries at
-//! open and added to as entries become durable.
+//! What a reader needs: the index of all durable entries, as sealed segments on
+//! disk and, for the youngest entries, drafts in memory. Memory does not grow with
+//! the ledger.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::hash::Hash;
+use std::sync::Arc;
 
-use holdfast_base::{PatientId, PrincipalId, SessionId, Timestamp};
+use crate::Entry;
+use crate::bodies::SEGMENT_ENTRIES;
+use crate::index::{Draft, Facts, Segment};
+use crate::tree::{Hash, TILE_WIDTH};
 
-use crate::{Entry, Filter};
-
-/// The largest number of entries: posting lists hold 32-bit indexes.
+/// The largest number of entries: a segment counts them with 32 bits, and so does
+/// the name of its file with ten digits.
 pub(crate) const ENTRIES_MAX: u64 = u32::MAX as u64;
 
+/// How the index is cut.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    offset: u64,
-    at: Timestamp,
+pub(crate) struct Shape {
+    /// Entries of a new segment; a multiple of 256.
+    pub(crate) entries: u64,
+    /// So many new segments are merged into one.
+    pub(crate) merged: u64,
 }
 
-/// Postings and places of the durable entries.
-#[derive(Debug, Default)]
+impl Default for Shape {
+    /// A new segment for each body segment; merged ones of 262,144 entries are
+    /// made anew from the bodies within seconds, and forty of them are ten million.
+    fn default() -> Self {
+        Self { entries: SEGMENT_ENTRIES, merged: 16 }
+    }
+}
+
+/// A part of the index.
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    /// On disk.
+    Sealed(Arc<Segment>),
+    /// Complete, and not on disk yet.
+    Draft(Arc<Draft>),
+}
+
+impl Piece {
+    pub(crate) fn first(&self) -> u64 {
+        match self {
+            Self::Sealed(segment) => segment.directory.first,
+            Self::Draft(draft) => draft.contents.first,
+        }
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        match self {
+            Self::Sealed(segment) => segment.last(),
+            Self::Draft(draft) => draft.contents.last(),
+        }
+    }
+
+    /// First entry and count of a segment on disk.
+    pub(crate) fn on_disk(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Sealed(segment) => Some((segment.directory.first, segment.directory.count)),
+            Self::Draft(_) => None,
+        }
+    }
+
+    fn subtrees(&self) -> &[Hash] {
+        match self {
+            Self::Sealed(segment) => &segment.directory.subtrees,
+            Self::Draft(draft) => &draft.contents.subtrees,
+        }
+    }
+}
+
+/// Where the facts of an entry are.
+pub(crate) enum Spot {
+    /// In a segment on disk, at this place; with the root over its full tile.
+    Sealed(Arc<Segment>, u32, Hash),
+    /// In memory: offset and commitment.
+    Known(u64, Hash),
+}
+
+/// The index of the durable entries.
+#[derive(Debug)]
 pub(crate) struct View {
-    places: Vec<Place>,
-    principals: HashMap<PrincipalId, Vec<u32>>,
-    sessions: HashMap<SessionId, Vec<u32>>,
-    patients: HashMap<PatientId, Vec<u32>>,
-    addresses: HashMap<String, Vec<u32>>,
-    kinds: HashMap<&'static str, Vec<u32>>,
+    shape: Shape,
+    /// Without a gap, from the first entry on.
+    pub(crate) pieces: Vec<Piece>,
+    /// What follows them.
+    pub(crate) open: Draft,
 }
 
 impl View {
-    pub(crate) fn len(&self) -> u64 {
-        self.places.len() as u64
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { shape, pieces: Vec::new(), open: Draft::default() }
     }
 
-    /// Offset of the entry's record in its segment.
-    pub(crate) fn offset(&self, index: u64) -> Option<u64> {
-        self.places.get(usize::try_from(index).ok()?).map(|place| place.offset)
+    pub(crate) fn len(&self) -> u64 {
+        self.open.contents.last()
     }
 
     /// Adds the next entry.
-    pub(crate) fn push(&mut self, entry: &Entry, offset: u64) {
-        let index = self.places.len() as u32;
-        self.places.push(Place { offset, at: entry.at });
-        let actor = &entry.actor;
-        match self.principals.get_mut(&actor.principal) {
-            Some(list) => list.push(index),
-            None => drop(self.principals.insert(actor.principal.clone(), vec![index])),
+    pub(crate) fn push(&mut self, entry: &Entry, offset: u64, end: u64, commitment: Hash) {
+        self.open.push(entry, offset, end, commitment);
+        if self.len().is_multiple_of(self.shape.entries) {
+            self.close();
         }
-        if let Some(session) = actor.session {
-            self.sessions.entry(session).or_default().push(index);
-        }
-        if let Some(address) = &actor.address {
-            match self.addresses.get_mut(address) {
-                Some(list) => list.push(index),
-                None => drop(self.addresses.insert(address.clone(), vec![index])),
-            }
-        }
-        if let Some((_, patient)) = entry.event.patient() {
-            self.patients.entry(patient).or_default().push(index);
-        }
-        self.kinds.entry(entry.event.kind()).or_default().push(index);
     }
 
-    /// Up to `limit` indexes from `from` on, ascending, that may match `filter`
-    /// (every one that does match is among them), and the index to go on from.
-    /// The second part is `None` when there is nothing further.
-    pub(crate) fn candidates(
-        &self,
-        filter: &Filter,
-        from: u64,
-        limit: usize,
-    ) -> (Vec<u64>, Option<u64>) {
-        let lists = self.lists(filter);
-        let in_time = |index: u64| {
-            let at = self.places[index as usize].at;
-            filter.from.is_none_or(|from| at >= from) && filter.to.is_none_or(|to| at < to)
-        };
-        let mut found = Vec::new();
-        let mut take = |index: u64| {
-            if in_time(index) && lists.iter().all(|list| list.contains(index as u32)) {
-                found.push(index);
-            }
-            found.len() < limit
-        };
-        let next = match lists.iter().min_by_key(|list| list.len()) {
-            Some(shortest) => shortest.from(from).find(|index| !take(*index)),
-            None => (from..self.len()).find(|index| !take(*index)),
-        };
-        (found, next.map(|last| last + 1))
+    /// Ends the open draft, at the border of a full tile.
+    pub(crate) fn close(&mut self) {
+        if self.open.contents.count() > 0 {
+            let next = Draft::starting_at(self.len());
+            let draft = std::mem::replace(&mut self.open, next);
+            self.pieces.push(Piece::Draft(Arc::new(draft)));
+        }
     }
 
-    fn lists(&self, filter: &Filter) -> Vec<Postings<'_>> {
-        let mut lists = Vec::new();
-        if let Some(principal) = &filter.principal {
-            lists.push(Postings::of(&self.principals, [principal]));
+    /// Takes a segment that continues what there is; nothing may be open.
+    pub(crate) fn adopt(&mut self, segment: Segment) {
+        self.open = Draft::starting_at(segment.last());
+        self.pieces.push(Piece::Sealed(Arc::new(segment)));
+    }
+
+    /// Puts a segment in the place of the pieces that it covers.
+    pub(crate) fn replace(&mut self, segment: Arc<Segment>) {
+        let from = self.pieces.partition_point(|piece| piece.first() < segment.directory.first);
+        let to = self.pieces.partition_point(|piece| piece.last() <= segment.last());
+        self.pieces.splice(from..to, [Piece::Sealed(segment)]);
+    }
+
+    /// The place in `pieces` of the piece that holds entry `index`.
+    pub(crate) fn piece_of(&self, index: u64) -> Option<usize> {
+        let place = self.pieces.partition_point(|piece| piece.last() <= index);
+        (place < self.pieces.len()).then_some(place)
+    }
+
+    /// Where the facts of entry `index` are.
+    pub(crate) fn spot(&self, index: u64) -> Option<Spot> {
+        let Some(piece) = self.piece_of(index) else {
+            return known(&self.open, index);
+        };
+        match &self.pieces[piece] {
+            Piece::Draft(draft) => known(draft, index),
+            piece @ Piece::Sealed(segment) => {
+                let place = index - piece.first();
+                let root = piece.subtrees().get(place as usize / TILE_WIDTH)?;
+                Some(Spot::Sealed(Arc::clone(segment), place as u32, *root))
+            }
         }
-        if let Some(session) = &filter.session {
-            lists.push(Postings::of(&self.sessions, [session]));
-        }
-        if let Some(address) = &filter.address {
-            lists.push(Postings::of(&self.addresses, [address]));
-        }
-        if !filter.patients.is_empty() {
-            lists.push(Postings::of(&self.patients, &filter.patients));
-        }
-        if !filter.kinds.is_empty() {
-            let wanted: BTreeSet<&str> = filter.kinds.iter().map(String::as_str).collect();
-            let kinds = self.kinds.iter().filter(|(kind, _)| wanted.contains(*kind));
-            lists.push(Postings(kinds.map(|(_, list)| list.as_slice()).collect()));
-        }
-        lists
+    }
+
+    /// The first piece that is complete, below the signed size, and not on disk.
+    pub(crate) fn next_to_seal(&self, signed: u64) -> Option<Arc<Draft>> {
+        self.pieces.iter().take_while(|piece| piece.last() <= signed).find_map(
+            |piece| match piece {
+                Piece::Draft(draft) => Some(Arc::clone(draft)),
+                Piece::Sealed(_) => None,
+            },
+        )
+    }
+
+    /// New segments that are due to be one.
+    pub(crate) fn next_to_merge(&self) -> Option<Vec<Arc<Segment>>> {
+        let Shape { entries, merged } = self.shape;
+        let small = |piece: &Piece| match piece {
+            Piece::Sealed(segment) if segment.directory.count == entries => {
+                Some(Arc::clone(segment))
+            }
+            _ => None,
+        };
+        (0..self.pieces.len()).rev().find_map(|place| {
+            let run = self.pieces.get(place..place + merged as usize)?;
+            let aligned = run[0].first().is_multiple_of(entries * merged);
+            aligned.then(|| run.iter().map(small).collect::<Option<Vec<_>>>())?
+        })
     }
 }
 
-/// The union of some posting lists, each ascending, no index in two of them.
-struct Postings<'a>(Vec<&'a [u32]>);
-
-impl<'a> Postings<'a> {
-    fn of<'k, K: Hash + Eq + 'k>(
-        map: &'a HashMap<K, Vec<u32>>,
-        keys: impl IntoIterator<Item = &'k K>,
-    ) -> Self {
-        Self(keys.into_iter().filter_map(|key| map.get(key)).map(Vec::as_slice).collect())
-    }
-
-    fn len(&self) -> usize {
-        self.0.iter().map(|list| list.len()).sum()
-    }
-
-    fn contains(&self, index: u32) -> bool {
-        self.0.iter().any(|list| list.binary_search(&index).is_ok())
-    }
-
-    /// The indexes from `from` on, ascending.
-    fn from(&self, from: u64) -> Box<dyn Iterator<Item = u64> + 'a> {
-        let start = |list: &[u32]| list.partition_point(|index| u64::from(*index) < from);
-        let rests: Vec<&'a [u32]> = self.0.iter().map(|list| &list[start(list)..]).collect();
-        if let [one] = rests[..] {
-            return Box::new(one.iter().map(|index| u64::from(*index)));
-        }
-        let mut rests: Vec<_> = rests.into_iter().map(|rest| rest.iter().copied()).collect();
-        let heads = rests.iter_mut().enumerate().filter_map(|(n, rest)| Some((rest.next()?, n)));
-        let mut heads: BinaryHeap<Reverse<(u32, usize)>> = heads.map(Reverse).collect();
-        Box::new(std::iter::from_fn(move || {
-            let Reverse((index, n)) = heads.pop()?;
-            heads.extend(rests[n].next().map(|next| Reverse((next, n))));
-            Some(u64::from(index))
-        }))
-    }
+fn known(draft: &Draft, index: u64) -> Option<Spot> {
+    let place = usize::try_from(index.checked_sub(draft.contents.first)?).ok()?;
+    let row = draft.contents.rows.get(place)?;
+    Some(Spot::Known(row.offset, *draft.commitments.get(place)?))
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::{Policy, Report, Subject, Tampering, Violation, Violations, check_checkpoint};
 use crate::bodies::{SEGMENT_ENTRIES, Tail, list_segments, scan_segment, segment_path};
-use crate::layout::{BODIES, CHECKPOINT, TILES, TileAddress, TileKind, UNFINISHED, files_below};
+use crate::layout::{BODIES, CHECKPOINT, TILES, TileAddress, TileKind, files_below};
 use crate::leaf::{LEAF_BYTES, leaf_data};
+use crate::medium::UNFINISHED;
 use crate::note::Checkpoint;
 use crate::tree::{Frontier, Hash, TILE_WIDTH, leaf_hash};
 

@@ -123,7 +123,7 @@ fn forge_tiles(dir: &Path, leaves: &[Hash]) {
     fs::remove_dir_all(dir.join(TILES)).unwrap();
     let mut tree = GrowingTree::default();
     leaves.iter().for_each(|leaf| tree.push(leaf));
-    publish(dir, &tree.to_write(), &checkpoint).unwrap();
+    publish(&crate::medium::Disk::default(), dir, &tree.to_write(), &checkpoint).unwrap();
 }
 
 fn forge(change: impl FnOnce(&mut Vec<Hash>)) -> TempDir {
