@@ -59,6 +59,9 @@ pub enum ExchangeError {
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store's database does not answer at the moment.
+    #[error("the store's database does not answer; try again")]
+    StoreAway,
     /// The keeper failed.
     #[error("the keeper failed")]
     Keeper(#[source] KeeperError),
@@ -88,7 +91,10 @@ impl ExchangeError {
             Self::NotFound | Self::Gone | Self::NoOrganization(_) => Category::NotFound,
             Self::Invalid(_) | Self::Setting(_) => Category::Incorrect,
             Self::Conflict => Category::Conflict,
-            Self::Throttled { .. } | Self::OverBudget { .. } | Self::KeeperAway => Category::Busy,
+            Self::Throttled { .. }
+            | Self::OverBudget { .. }
+            | Self::KeeperAway
+            | Self::StoreAway => Category::Busy,
             Self::Store(_)
             | Self::Keeper(_)
             | Self::Damaged(_)
@@ -97,8 +103,32 @@ impl ExchangeError {
         }
     }
 
-    pub(crate) fn store(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Store(Box::new(error))
+    pub(crate) fn store(error: impl StoreError) -> Self {
+        if error.is_away() { Self::StoreAway } else { Self::Store(Box::new(error)) }
+    }
+}
+
+/// What the store may answer instead of a result.
+pub(crate) trait StoreError: std::error::Error + Send + Sync + 'static {
+    /// Whether it is away and may come back.
+    fn is_away(&self) -> bool;
+}
+
+impl StoreError for holdfast_store::ReadError {
+    fn is_away(&self) -> bool {
+        self.category() == Category::Busy
+    }
+}
+
+impl StoreError for holdfast_store::CommitError {
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Away)
+    }
+}
+
+impl StoreError for holdfast_store::OpenError {
+    fn is_away(&self) -> bool {
+        false
     }
 }
 

@@ -42,3 +42,4 @@ pub use holdfast_policy::{Module, Relationship, Role};
 pub use holdfast_respond::{
     Contact, Incident, Letterhead, Monitoring, OutputFile, Scope, ScopeQuery, ScopeRow,
 };
+pub use holdfast_store::StoreLocation;

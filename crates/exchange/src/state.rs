@@ -8,7 +8,7 @@ use holdfast_base::{Clock, OrganizationId, PrincipalId, Timestamp};
 use holdfast_keeper::{KeeperClient, SystemKey, TokenKey};
 use holdfast_ledger::{Actor, Entry, Event};
 use holdfast_policy::{Task, decide_task};
-use holdfast_store::{Committed, Store, Transaction};
+use holdfast_store::{Committed, Store, StoreLocation, Transaction};
 use parking_lot::{Mutex, RwLock};
 
 use crate::directory::Directory;
@@ -25,8 +25,8 @@ const WRITE_LANES: usize = 64;
 /// Where the exchange finds its rooms.
 #[derive(Debug, Clone)]
 pub struct ExchangeConfig {
-    /// Folder of the sealed store.
-    pub store_dir: PathBuf,
+    /// Where the sealed store lies.
+    pub store: StoreLocation,
     /// Socket of the keeper.
     pub keeper_socket: PathBuf,
 }
@@ -62,7 +62,12 @@ impl Exchange {
         config: &ExchangeConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, ExchangeError> {
-        let store = Arc::new(Store::open(&config.store_dir).map_err(ExchangeError::store)?);
+        let location = config.store.clone();
+        let store = tokio::task::spawn_blocking(move || Store::open_at(&location))
+            .await
+            .map_err(|_| ExchangeError::Internal("the store's thread ended"))?
+            .map(Arc::new)
+            .map_err(ExchangeError::store)?;
         let keeper = KeeperClient::new(config.keeper_socket.clone());
         let mut keys = keeper.service_keys(&server_actor(), "start").await?;
         check_whole(&store, &keeper).await?;

@@ -20,9 +20,23 @@ pub enum Command {
     /// Make a sample community, send it through the real doors and keep serving.
     Demo(DemoArguments),
     /// Make a new, empty data folder.
-    Init(DirArguments),
+    Init {
+        /// The data folder.
+        #[command(flatten)]
+        dir: DirArguments,
+        /// Where its store will lie.
+        #[command(flatten)]
+        store: StoreArguments,
+    },
     /// Serve the exchange in a data folder.
-    Serve(DirArguments),
+    Serve {
+        /// The data folder.
+        #[command(flatten)]
+        dir: DirArguments,
+        /// Where its store lies.
+        #[command(flatten)]
+        store: StoreArguments,
+    },
     /// Run the keeper of a data folder by itself.
     Keeper {
         /// The data folder.
@@ -122,6 +136,15 @@ pub struct DirArguments {
     pub dir: PathBuf,
 }
 
+/// Where the store lies, if not in the data folder.
+#[derive(Args, Clone)]
+pub struct StoreArguments {
+    /// PostgreSQL to keep the store in: postgres://user@host/database?sslmode=verify-full&
+    /// sslrootcert=FILE. Others on this machine see it; a password belongs into HOLDFAST_STORE.
+    #[arg(long = "store", value_name = "URL")]
+    pub url: Option<String>,
+}
+
 /// What the demo needs to know.
 #[derive(Args)]
 pub struct DemoArguments {
@@ -153,6 +176,9 @@ pub struct DemoArguments {
     /// Address for HL7 v2 over MLLP.
     #[arg(long, default_value = "127.0.0.1:2575")]
     pub mllp: std::net::SocketAddr,
+    /// Where the store will lie.
+    #[command(flatten)]
+    pub store: StoreArguments,
     /// Stop when everything is loaded instead of serving on.
     #[arg(long)]
     pub exit: bool,

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use holdfast_base::{Timestamp, fill_random};
+use holdfast_exchange::StoreLocation;
 use holdfast_ledger::verify::{Policy, verify_path};
 use holdfast_ledger::{Checkpoint, VerifierKey};
 
@@ -23,8 +24,8 @@ use crate::{demo, drill, load, serve};
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(options) => demo::run(options).await,
-        Command::Init(dir) => init(&dir.dir),
-        Command::Serve(dir) => serve::serve(&dir.dir).await,
+        Command::Init { dir, store } => init(&dir.dir, store.url),
+        Command::Serve { dir, store } => serve::serve(&dir.dir, store.url).await,
         Command::Keeper { dir, passphrase_stdin } => {
             serve::keeper(&dir.dir, passphrase_stdin).await
         }
@@ -59,13 +60,18 @@ pub fn random_passphrase() -> String {
     groups.join("-")
 }
 
-fn init(dir: &Path) -> Result<(), Failure> {
+fn init(dir: &Path, store: Option<String>) -> Result<(), Failure> {
     let folder = Folder::at(dir);
+    if let Some(url) = &store {
+        StoreLocation::parse(url, &folder.store())
+            .map_err(|error| Failure::new(format!("--store: {error}")))?;
+    }
     if dir.exists() && std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::new(format!("{} exists and is not empty", dir.display())));
     }
     let passphrase = random_passphrase();
-    folder.initialise(&passphrase, &[])?;
+    let settings: Vec<_> = store.into_iter().map(|url| ("store.url", url)).collect();
+    folder.initialise(&passphrase, &settings)?;
     println!("Made {}.", dir.display());
     println!();
     println!("The passphrase of the root key, shown once and kept nowhere:");

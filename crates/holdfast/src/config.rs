@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use holdfast_base::Sensitive;
 use holdfast_keeper::RotationDue;
 
 use crate::failure::Failure;
@@ -77,6 +78,13 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "After how many days keys of the service, the ledger and organizations are due.",
     },
     Setting {
+        key: "store.url",
+        variable: "HOLDFAST_STORE",
+        default: "",
+        meaning: "PostgreSQL to keep the store in, as postgres://user@host/database?sslmode=verify-full&sslrootcert=FILE. \
+                  Prefer the variable when it holds a password. Empty: the embedded engine.",
+    },
+    Setting {
         key: "log.level",
         variable: "HOLDFAST_LOG",
         default: "warn",
@@ -114,6 +122,8 @@ pub struct Config {
     pub passphrase_file: Option<PathBuf>,
     /// After how many days keys are due for rotation.
     pub rotation_due: RotationDue,
+    /// Where the store lies, if not in the folder: may hold a password.
+    pub store_url: Sensitive<String>,
     /// Log filter.
     pub log_level: String,
     /// Log format.
@@ -163,6 +173,7 @@ impl Config {
                 root_days: days("keys.root-due-days", &value("keys.root-due-days"))?,
                 keys_days: days("keys.due-days", &value("keys.due-days"))?,
             },
+            store_url: value("store.url").into(),
             log_level: value("log.level"),
             log_json: value("log.format") == "json",
         };

@@ -21,7 +21,7 @@ pub const ORIGIN: &str = "holdfast/ledger";
 ///
 /// # Errors
 /// One sentence about what keeps it from serving.
-pub async fn serve(dir: &Path) -> Result<(), Failure> {
+pub async fn serve(dir: &Path, store: Option<String>) -> Result<(), Failure> {
     let folder = Folder::at(dir);
     if !folder.is_ours() {
         return Err(Failure::new(format!(
@@ -29,14 +29,17 @@ pub async fn serve(dir: &Path) -> Result<(), Failure> {
             dir.display()
         )));
     }
-    let config = Config::read(dir)?;
+    let mut config = Config::read(dir)?;
+    if let Some(url) = store {
+        config.store_url = url.into();
+    }
     wiring::start_logging(&config);
     let keeper = if config.start_keeper {
         Some(KeeperProcess::start(&folder, wiring::passphrase(&config)?).await?)
     } else {
         None
     };
-    let exchange = wiring::open_exchange(&folder).await?;
+    let exchange = wiring::open_exchange(&folder, &config).await?;
     let announce = |bound: &Bound| {
         eprintln!(
             "serving {} (console, FHIR) and {} (HL7 v2); Ctrl-C stops",

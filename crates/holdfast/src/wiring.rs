@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::{Clock, Timestamp};
-use holdfast_exchange::{Exchange, ExchangeConfig, ExchangeError};
+use holdfast_exchange::{Exchange, ExchangeConfig, ExchangeError, StoreLocation};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
@@ -179,12 +179,22 @@ pub fn passphrase(config: &Config) -> Result<Zeroizing<String>, Failure> {
     })
 }
 
+/// Where the store of a folder lies: in it, or in the database that a setting names.
+///
+/// # Errors
+/// One sentence about a wrong setting, which repeats nothing of it.
+pub fn store_location(folder: &Folder, config: &Config) -> Result<StoreLocation, Failure> {
+    StoreLocation::parse(config.store_url.expose(), &folder.store())
+        .map_err(|error| Failure::new(format!("store.url: {}", chain(&error))))
+}
+
 /// Opens the exchange of a folder whose keeper is listening.
 ///
 /// # Errors
 /// One sentence about what is wrong with the store or the keeper.
-pub async fn open_exchange(folder: &Folder) -> Result<Arc<Exchange>, Failure> {
-    let config = ExchangeConfig { store_dir: folder.store(), keeper_socket: folder.socket() };
+pub async fn open_exchange(folder: &Folder, config: &Config) -> Result<Arc<Exchange>, Failure> {
+    let store = store_location(folder, config)?;
+    let config = ExchangeConfig { store, keeper_socket: folder.socket() };
     Exchange::open(&config, Arc::new(SystemClock)).await.map_err(|error| match &error {
         ExchangeError::LostCommits { .. } => {
             Failure::new(format!("refusing to serve: {}", chain(&error)))

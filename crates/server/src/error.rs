@@ -153,7 +153,9 @@ impl From<ExchangeError> for Failure {
                 retry_after_s: Some(window_s(window)),
                 ..general
             },
-            ExchangeError::KeeperAway => Self { retry_after_s: Some(KEEPER_RETRY_S), ..general },
+            ExchangeError::KeeperAway | ExchangeError::StoreAway => {
+                Self { retry_after_s: Some(KEEPER_RETRY_S), ..general }
+            }
             ExchangeError::Gone => Self { status: StatusCode::GONE, code: "deleted", ..general },
             // Whether an organization is on the exchange is nobody's business.
             ExchangeError::NoOrganization(_) => {
@@ -304,6 +306,7 @@ mod tests {
             Some(86_400),
         );
         check(ExchangeError::KeeperAway, 503, "transient", Some(KEEPER_RETRY_S));
+        check(ExchangeError::StoreAway, 503, "transient", Some(KEEPER_RETRY_S));
         check(ExchangeError::NotFound, 404, "not-found", None);
         check(ExchangeError::Gone, 410, "deleted", None);
         check(ExchangeError::Conflict, 409, "conflict", None);

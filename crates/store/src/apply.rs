@@ -7,7 +7,7 @@ use holdfast_base::{CommitNumber, MessageId};
 
 use crate::chain::{CommitRow, Position};
 use crate::content;
-use crate::engine::{Bytes, Space, View, Write};
+use crate::engine::{Bytes, KeyRange, Space, View, Write};
 use crate::error::{CommitError, ReadError};
 use crate::layout::{self, ResourceBytes};
 use crate::model::{KeptPayload, KeptRow, KeptState, ResourceKey};
@@ -155,6 +155,15 @@ pub(crate) struct Batch<'a> {
     heads: HashMap<ResourceBytes, u64>,
     /// From which commit on what is written over is kept; `None`: nothing is.
     past_after: Option<CommitNumber>,
+    /// What was read ahead of the checks.
+    known: Known,
+}
+
+/// What a remote view was asked for at once.
+#[derive(Default)]
+struct Known {
+    heads: HashMap<ResourceBytes, Option<u64>>,
+    rows: HashMap<(Space, Vec<u8>), Option<Bytes>>,
 }
 
 impl<'a> Batch<'a> {
@@ -164,12 +173,73 @@ impl<'a> Batch<'a> {
         position: Position,
         past_after: Option<CommitNumber>,
     ) -> Self {
-        Self { view, position, writes: BTreeMap::new(), heads: HashMap::new(), past_after }
+        Self {
+            view,
+            position,
+            writes: BTreeMap::new(),
+            heads: HashMap::new(),
+            past_after,
+            known: Known::default(),
+        }
     }
 
     /// As [`new`](Self::new) was told, or as the batch changes it.
     pub(crate) fn past_after(&self) -> Option<CommitNumber> {
         self.past_after
+    }
+
+    /// Reads what the checks of `works` will look at, where reading one by one is
+    /// slow.
+    pub(crate) fn read_ahead<'w>(
+        &mut self,
+        works: impl Iterator<Item = &'w Work>,
+    ) -> Result<(), ReadError> {
+        if !self.view.is_remote() {
+            return Ok(());
+        }
+        let mut heads: BTreeSet<ResourceBytes> = BTreeSet::new();
+        let mut rows: BTreeSet<(Space, Vec<u8>)> = BTreeSet::new();
+        for work in works {
+            let Work::Transaction(prepared) = work else { continue };
+            heads.extend(prepared.puts.iter().map(|put| put.resource));
+            for precondition in &prepared.preconditions {
+                match precondition {
+                    Precondition::CurrentVersion { key, .. } => {
+                        heads.insert(layout::resource_bytes(key));
+                    }
+                    Precondition::RowAbsent { table, key }
+                    | Precondition::RowEquals { table, key, .. } => {
+                        rows.insert((Space::Rows, layout::row_key(*table, key)));
+                    }
+                    Precondition::Pending(message) => {
+                        rows.insert((Space::Pending, layout::message_key(*message)));
+                    }
+                }
+            }
+            if let Some((message, ..)) = &prepared.finish {
+                rows.insert((Space::Inbox, layout::message_key(*message)));
+            }
+        }
+        let ranges = heads.iter().map(head_range).collect();
+        for (resource, found) in heads.iter().zip(self.view.first_many(Space::Index, ranges)?) {
+            let version = match found {
+                Some((key, value)) => Some(layout::read_index(&key, &value)?.version),
+                None => None,
+            };
+            self.known.heads.insert(*resource, version);
+        }
+        for space in [Space::Rows, Space::Pending, Space::Inbox] {
+            let keys: Vec<Vec<u8>> =
+                rows.iter().filter(|(of, _)| *of == space).map(|(_, key)| key.clone()).collect();
+            let found = self.view.get_many(space, keys.clone())?;
+            let mut found: HashMap<Vec<u8>, Bytes> =
+                found.into_iter().map(|(key, value)| (key.to_vec(), value)).collect();
+            for key in keys {
+                let value = found.remove(&key);
+                self.known.rows.insert((space, key), value);
+            }
+        }
+        Ok(())
     }
 
     /// Where the store will stand.
@@ -313,7 +383,7 @@ impl<'a> Batch<'a> {
 
     fn get(&self, space: Space, key: Vec<u8>) -> Result<Option<Bytes>, ReadError> {
         let at = (space, key);
-        match self.writes.get(&at) {
+        match self.writes.get(&at).or_else(|| self.known.rows.get(&at)) {
             Some(value) => Ok(value.clone()),
             None => Ok(self.view.get(space, &at.1)?),
         }
@@ -344,8 +414,10 @@ impl<'a> Batch<'a> {
         if let Some(version) = self.heads.get(resource) {
             return Ok(Some(*version));
         }
-        let from = layout::version_key(resource, CommitNumber(u64::MAX));
-        let to = layout::after_prefix(resource);
+        if let Some(version) = self.known.heads.get(resource) {
+            return Ok(*version);
+        }
+        let (from, to) = head_range(resource);
         match self.view.scan(Space::Index, &from, to.as_deref()).next() {
             Some(row) => {
                 let (key, value) = row?;
@@ -360,6 +432,12 @@ impl<'a> Batch<'a> {
         let value = self.get(Space::Inbox, key.clone())?;
         value.map(|value| layout::read_inbox(&key, &value)).transpose()
     }
+}
+
+/// Where the versions of a resource lie, the newest first.
+fn head_range(resource: &ResourceBytes) -> KeyRange {
+    let from = layout::version_key(resource, CommitNumber(u64::MAX));
+    (from, layout::after_prefix(resource))
 }
 
 #[cfg(test)]

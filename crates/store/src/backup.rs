@@ -6,7 +6,7 @@ use holdfast_base::CommitNumber;
 
 use crate::engine::{Durability, Engine, FjallEngine, Space, View, Write, WriteError};
 use crate::error::{BackupError, OpenError, ReadError};
-use crate::folder::{Folder, io};
+use crate::folder::{EngineKind, Folder, io};
 use crate::store::Store;
 
 /// How much is read before it is written to the copy.
@@ -51,7 +51,7 @@ impl Store {
         let (rows_count, bytes) = copy(pinned.view.as_ref(), &engine)?;
         drop(engine);
         folder.create_watermark(&pinned.position)?;
-        folder.write_format(&self.shared.store_id)?;
+        folder.write_format(EngineKind::Embedded, &self.shared.store_id)?;
         drop(folder);
         let (commit, chain) = (pinned.position.commit, pinned.position.chain);
         if Store::open(dir)?.last_commit() != (commit, chain) {

@@ -7,6 +7,34 @@ use holdfast_base::{Category, CommitNumber, MessageId};
 
 use crate::engine::EngineError;
 
+/// What is wrong with the address of a database. Repeats nothing of it but the
+/// name of a file: the address may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// It is no URL of a PostgreSQL database.
+    #[error("the store's address is no postgres://host/database")]
+    Malformed,
+    /// The server is on another host and its certificate would not be checked.
+    #[error("a database on another host needs sslmode=verify-full")]
+    NotVerified,
+    /// `sslmode=verify-full` without authorities.
+    #[error("sslmode=verify-full needs sslrootcert=FILE with the authorities to trust")]
+    NoAuthorities,
+    /// The authorities cannot be read.
+    #[error("{} holds no certificates that can be used", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl AddressError {
+    /// Whose fault, and what to do about it.
+    pub fn category(&self) -> Category {
+        Category::Incorrect
+    }
+}
+
 /// Why a store did not open. Nothing is served from a store that did not.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -54,6 +82,23 @@ pub enum OpenError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The folder belongs to another engine, or to another database.
+    #[error("{}: {what}", dir.display())]
+    Elsewhere {
+        /// The folder.
+        dir: PathBuf,
+        /// What is the case.
+        what: &'static str,
+    },
+    /// The database cannot be used: it does not answer, or is set up so that
+    /// promises would break.
+    #[error("{place}: {what}")]
+    Unfit {
+        /// The database.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The storage engine refused.
     #[error("the storage engine did not open")]
     Engine(#[source] EngineError),
@@ -65,9 +110,9 @@ impl OpenError {
         match self {
             Self::InUse { .. } => Category::Busy,
             Self::Schema { .. } => Category::Unsupported,
-            Self::Damaged { .. } | Self::Lost { .. } | Self::Io { .. } | Self::Engine(_) => {
-                Category::Fault
-            }
+            Self::Elsewhere { .. } | Self::Unfit { .. } => Category::Incorrect,
+            Self::Engine(error) => error.category(),
+            Self::Damaged { .. } | Self::Lost { .. } | Self::Io { .. } => Category::Fault,
         }
     }
 }

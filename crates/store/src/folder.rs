@@ -22,6 +22,37 @@ const SLOT_BYTES: usize = 48;
 /// One slot a sector: a torn write spoils at most the slot that is written.
 const SLOT_STRIDE: u64 = 512;
 
+/// Where the keyspaces of a folder's store lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    /// In the folder.
+    Embedded,
+    /// In a PostgreSQL; the folder holds lock, format and watermark.
+    Postgres,
+    /// Elsewhere: the store was moved away and this is what it left.
+    Moved,
+}
+
+impl EngineKind {
+    const ALL: [Self; 3] = [Self::Embedded, Self::Postgres, Self::Moved];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "fjall-3",
+            Self::Postgres => "postgresql-1",
+            Self::Moved => "moved",
+        }
+    }
+
+    fn elsewhere(self) -> &'static str {
+        match self {
+            Self::Embedded => "the store lies in this folder, not in a database",
+            Self::Postgres => "the store lies in a database, not in this folder",
+            Self::Moved => "the store was moved elsewhere",
+        }
+    }
+}
+
 /// A store's folder, locked until it is dropped.
 pub(crate) struct Folder {
     dir: PathBuf,
@@ -57,8 +88,11 @@ impl Folder {
     }
 
     /// The store's identifier and schema, this one or an older; `None` when the
-    /// folder is not a store yet.
-    pub(crate) fn read_format(&self) -> Result<Option<([u8; 16], u32)>, OpenError> {
+    /// folder is not a store yet. A folder that belongs to another engine is refused.
+    pub(crate) fn read_format(
+        &self,
+        wanted: EngineKind,
+    ) -> Result<Option<([u8; 16], u32)>, OpenError> {
         let path = self.dir.join("format");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -77,22 +111,37 @@ impl Folder {
             (Some("holdfast-store"), Some(found), ..) if !(1..=SCHEMA).contains(&found) => {
                 Err(OpenError::Schema { dir: self.dir.clone(), found, known: SCHEMA })
             }
-            (Some("holdfast-store"), Some(schema), Some("fjall-3"), Some(id)) => {
-                Ok(Some((id.to_be_bytes(), schema)))
+            (Some("holdfast-store"), Some(schema), Some(engine), Some(id)) => {
+                match EngineKind::ALL.into_iter().find(|kind| kind.name() == engine) {
+                    Some(found) if found == wanted => Ok(Some((id.to_be_bytes(), schema))),
+                    Some(found) => {
+                        Err(OpenError::Elsewhere { dir: self.dir.clone(), what: found.elsewhere() })
+                    }
+                    None => Err(unreadable()),
+                }
             }
             _ => Err(unreadable()),
         }
     }
 
     /// Makes the folder a store: durable on return.
-    pub(crate) fn write_format(&self, store_id: &[u8; 16]) -> Result<(), OpenError> {
-        self.write_schema(store_id, SCHEMA)
+    pub(crate) fn write_format(
+        &self,
+        engine: EngineKind,
+        store_id: &[u8; 16],
+    ) -> Result<(), OpenError> {
+        self.write_schema(engine, store_id, SCHEMA)
     }
 
     /// Says which schema the store has: durable on return.
-    pub(crate) fn write_schema(&self, store_id: &[u8; 16], schema: u32) -> Result<(), OpenError> {
-        let id = u128::from_be_bytes(*store_id);
-        let text = format!("holdfast-store\nschema {schema}\nengine fjall-3\nstore {id:032x}\n");
+    pub(crate) fn write_schema(
+        &self,
+        engine: EngineKind,
+        store_id: &[u8; 16],
+        schema: u32,
+    ) -> Result<(), OpenError> {
+        let (id, engine) = (u128::from_be_bytes(*store_id), engine.name());
+        let text = format!("holdfast-store\nschema {schema}\nengine {engine}\nstore {id:032x}\n");
         let (draft, path) = (self.dir.join("format.draft"), self.dir.join("format"));
         let write = || {
             let mut file = File::create(&draft)?;

@@ -6,6 +6,7 @@
 
 use holdfast_base::{CommitNumber, ElementClass, MessageId, PatientId, Timestamp};
 
+use crate::chain::Digest;
 use crate::codec::{In, Out};
 use crate::engine::Space;
 use crate::error::ReadError;
@@ -46,6 +47,22 @@ pub(crate) fn patient_prefix(
 
 pub(crate) fn version_key(resource: &ResourceBytes, commit: CommitNumber) -> Vec<u8> {
     Out::with_capacity(VERSION_BYTES).raw(resource).u64(!commit.0).done()
+}
+
+/// Shards of an engine that spreads over servers.
+#[cfg(test)]
+pub(crate) const SHARDS: u16 = 256;
+
+/// The shard of a key: patients' rows lie in the shard of (organization,
+/// patient), all others in that of their whole key. First byte of a SHA-256.
+pub(crate) fn shard_of(space: Space, key: &[u8]) -> u8 {
+    let scope = match space {
+        Space::Index | Space::Bodies => key.get(..20).unwrap_or(key),
+        _ => key,
+    };
+    let mut digest = Digest::new("holdfast/store/shard/v1");
+    digest.raw(scope);
+    digest.done()[0]
 }
 
 /// The first key after all that start with `prefix`; `None` when there is none.
@@ -262,6 +279,21 @@ mod tests {
             (key, CommitNumber(9))
         );
         assert!(read_version_key(Space::Index, &at(&key, 9)[1..]).is_err());
+    }
+
+    #[test]
+    fn a_patients_rows_lie_in_one_shard_and_patients_in_many() {
+        let at = |patient: u8, type_code, token, t| {
+            let patient = PatientId::from_bytes([patient; 16]);
+            let key = ResourceKey { organization: 1, patient, type_code, id_token: [token; 16] };
+            version_key(&resource_bytes(&key), CommitNumber(t))
+        };
+        let one = shard_of(Space::Index, &at(1, 1, 1, 1));
+        assert_eq!(one, shard_of(Space::Index, &at(1, 9, 7, 300)));
+        assert_eq!(one, shard_of(Space::Bodies, &at(1, 2, 3, 4)));
+        let shards: std::collections::BTreeSet<u8> =
+            (0..=255).map(|patient| shard_of(Space::Index, &at(patient, 1, 1, 1))).collect();
+        assert!(shards.len() > usize::from(SHARDS) / 2, "{}", shards.len());
     }
 
     #[test]

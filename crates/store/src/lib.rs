@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod folder;
 mod layout;
+mod location;
 mod model;
 mod past;
 mod queue;
@@ -38,8 +39,10 @@ mod writer;
 
 pub use backup::BackupReport;
 pub use check::CheckReport;
-pub use error::{BackupError, CommitError, OpenError, ReadError};
+pub use engine::PostgresAddress;
+pub use error::{AddressError, BackupError, CommitError, OpenError, ReadError};
 pub use folder::SCHEMA;
+pub use location::StoreLocation;
 pub use model::{
     IndexRow, Kept, KeptPayload, KeptRow, KeptState, ResourceKey, SealedVersion, Stored,
 };

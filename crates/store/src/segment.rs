@@ -14,7 +14,7 @@ use crate::codec::{In, Out};
 use crate::content::Content;
 use crate::engine::{Durability, Engine, EngineError, FjallEngine, Space, Write};
 use crate::error::{OpenError, ReadError};
-use crate::folder::{Folder, io};
+use crate::folder::{EngineKind, Folder, io};
 use crate::layout::damaged;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -330,7 +330,7 @@ impl Import {
         drop(engine);
         let dir = folder.path().to_owned();
         folder.create_watermark(&position)?;
-        folder.write_format(&store_id)?;
+        folder.write_format(EngineKind::Embedded, &store_id)?;
         let mark = dir.join(MARK);
         std::fs::remove_file(&mark).map_err(io(&mark))?;
         drop(folder);

@@ -10,15 +10,16 @@ use parking_lot::RwLock;
 use crate::apply::Work;
 use crate::chain::Position;
 use crate::check;
-use crate::engine::{Engine, FjallEngine, Space};
+use crate::engine::Engine;
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::folder::{Folder, SCHEMA};
+use crate::folder::Folder;
+use crate::location::{self, Opened, StoreLocation};
 use crate::model::KeptPayload;
+use crate::past;
 use crate::queue::Queue;
 use crate::snapshot::{Pinned, Snapshot};
 use crate::transaction::{Committed, Transaction};
 use crate::writer::Writer;
-use crate::{past, upgrade};
 
 /// The sealed store of one server. Thread-safe; share it in an `Arc`.
 ///
@@ -50,26 +51,21 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; nothing is served from a store that does not open.
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
-        let folder = Arc::new(Folder::lock(dir)?);
-        let format = folder.read_format()?;
-        if format.is_some() && !folder.engine().is_dir() {
-            let (place, what) = ("engine".to_owned(), "the folder is missing");
-            return Err(OpenError::Damaged { place, what });
-        }
-        let engine = FjallEngine::open(&folder.engine()).map_err(OpenError::Engine)?;
-        let engine: Arc<dyn Engine> = Arc::new(engine);
-        let mut view = engine.view();
-        let store_id = match format {
-            Some((id, SCHEMA)) => id,
-            Some((id, older)) => {
-                drop(view);
-                let reached = |schema| folder.write_schema(&id, schema);
-                upgrade::run(engine.as_ref(), older, SCHEMA, upgrade::STEPS, reached)?;
-                view = engine.view();
-                id
-            }
-            None => create(&folder, view.as_ref())?,
-        };
+        Self::open_at(&StoreLocation::Folder(dir.to_owned()))
+    }
+
+    /// [`open`](Self::open), on the engine that `location` says.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_at(location: &StoreLocation) -> Result<Store, OpenError> {
+        Self::start(location::open(location)?)
+    }
+
+    fn start(opened: Opened) -> Result<Store, OpenError> {
+        let Opened { folder, engine, store_id } = opened;
+        let folder = Arc::new(folder);
+        let view = engine.view();
         let (watermark, acknowledged, chain) = folder.open_watermark()?;
         let position = check::newest(view.as_ref(), &store_id)?;
         check::recent(view.as_ref(), &store_id, &position)?;
@@ -88,7 +84,7 @@ impl Store {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer = thread
             .spawn(move || writer.run())
-            .map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+            .map_err(|source| OpenError::Io { path: "store-writer".into(), source })?;
         Ok(Store { shared, writer: Some(writer) })
     }
 
@@ -181,20 +177,4 @@ impl Drop for Store {
             tracing::error!("the store's writer had panicked");
         }
     }
-}
-
-/// Makes an empty folder a store. A folder with commits but without a `format`
-/// file is a damaged store or half a backup, not an empty one.
-fn create(folder: &Folder, view: &dyn crate::engine::View) -> Result<[u8; 16], OpenError> {
-    for space in Space::ALL {
-        if view.keys(space, &[], None).next().transpose().map_err(OpenError::Engine)?.is_some() {
-            let (place, what) = ("format".to_owned(), "the file is missing");
-            return Err(OpenError::Damaged { place, what });
-        }
-    }
-    let mut store_id = [0; 16];
-    holdfast_base::fill_random(&mut store_id);
-    folder.create_watermark(&Position::genesis(&store_id))?;
-    folder.write_format(&store_id)?;
-    Ok(store_id)
 }

@@ -70,6 +70,9 @@ impl Writer {
     fn write(&mut self, jobs: Vec<Job>) -> Result<(), Broken> {
         let before = self.shared.published.read().clone();
         let mut batch = Batch::new(before.view.as_ref(), before.position, self.past_after);
+        if let Err(error) = batch.read_ahead(jobs.iter().map(|job| &job.work)) {
+            tracing::warn!(%error, "the checks of a batch were not read ahead");
+        }
         let mut admitted = Vec::with_capacity(jobs.len());
         let mut refused = Vec::new();
         for job in jobs {

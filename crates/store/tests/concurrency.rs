@@ -10,10 +10,9 @@ use common::{open, payload, put, resource, row, sealed};
 use holdfast_base::{CommitNumber, MessageId};
 use holdfast_store::{CommitError, KeptState, OpenError, Precondition, Store, Table, Transaction};
 
-#[test]
-fn of_those_who_race_for_a_version_exactly_one_wins() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+on_both_engines! {
+fn of_those_who_race_for_a_version_exactly_one_wins(bed: &Bed) {
+    let store = bed.open();
     let key = resource(1, 1, 1, 1);
     let (won, lost) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -42,10 +41,8 @@ fn of_those_who_race_for_a_version_exactly_one_wins() {
     store.check().unwrap();
 }
 
-#[test]
-fn a_message_is_processed_once_however_many_try() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_message_is_processed_once_however_many_try(bed: &Bed) {
+    let store = bed.open();
     let message = store.keep(&payload(1, 100)).unwrap();
     let won: u32 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8u8)
@@ -68,10 +65,8 @@ fn a_message_is_processed_once_however_many_try() {
     assert_eq!(store.snapshot().pending().count(), 0);
 }
 
-#[test]
-fn everybody_is_told_a_number_of_their_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn everybody_is_told_a_number_of_their_own(bed: &Bed) {
+    let store = bed.open();
     let numbers: BTreeSet<MessageId> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..6u8)
             .map(|fill| {
@@ -86,10 +81,8 @@ fn everybody_is_told_a_number_of_their_own() {
     assert_eq!(store.check().unwrap().pending_count, 180);
 }
 
-#[test]
-fn a_reader_sees_all_of_a_transaction_or_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_reader_sees_all_of_a_transaction_or_nothing(bed: &Bed) {
+    let store = bed.open();
     let key = resource(1, 1, 1, 1);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -123,10 +116,8 @@ fn a_reader_sees_all_of_a_transaction_or_nothing() {
     });
 }
 
-#[test]
-fn a_backup_of_a_busy_store_is_one_moment_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_backup_of_a_busy_store_is_one_moment_of_it(bed: &Bed) {
+    let store = bed.open();
     let done = AtomicBool::new(false);
     let place = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
@@ -163,24 +154,20 @@ fn a_backup_of_a_busy_store_is_one_moment_of_it() {
     });
 }
 
-#[test]
-fn a_second_opener_is_refused_until_the_last_snapshot_is_gone() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    assert!(matches!(Store::open(dir.path()), Err(OpenError::InUse { .. })));
+fn a_second_opener_is_refused_until_the_last_snapshot_is_gone(bed: &Bed) {
+    let store = bed.open();
+    assert!(matches!(bed.try_open(), Err(OpenError::InUse { .. })));
     let snapshot = store.snapshot();
     drop(store);
-    assert!(matches!(Store::open(dir.path()), Err(OpenError::InUse { .. })));
+    assert!(matches!(bed.try_open(), Err(OpenError::InUse { .. })));
     assert_eq!(snapshot.pending().count(), 0, "a snapshot outlives its store");
     drop(snapshot);
-    open(dir.path());
+    bed.open();
 }
 
-#[test]
-fn documents_of_many_megabytes_are_kept_and_found_again() {
+fn documents_of_many_megabytes_are_kept_and_found_again(bed: &Bed) {
     const LEN: usize = 5 << 20;
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    let store = bed.open();
     let key = resource(1, 1, 1, 1);
     for version in 1..=8u64 {
         let fill = version as u8;
@@ -200,10 +187,11 @@ fn documents_of_many_megabytes_are_kept_and_found_again() {
     };
     let report = check(&store);
     drop(store);
-    let store = open(dir.path());
+    let store = bed.open();
     assert_eq!(check(&store), report);
     let place = tempfile::tempdir().unwrap();
     let backup = store.backup_to(&place.path().join("copy")).unwrap();
     assert!(backup.bytes > 16 * LEN as u64);
     assert_eq!(check(&open(&place.path().join("copy"))), report);
+}
 }

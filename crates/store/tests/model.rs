@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Model, open, payload, refusal, resource, row, sealed};
+use common::{Bed, Model, open, payload, refusal, resource, row, sealed};
 use holdfast_base::{CommitNumber, MessageId};
 use holdfast_store::{KeptState, Precondition, ResourceKey, Store, Table, Transaction};
 use proptest::prelude::*;
@@ -137,59 +137,75 @@ fn transaction(model: &Model, op: &Op) -> Option<Transaction> {
     })
 }
 
+/// Runs `ops` on the store of `bed` and on the model.
+fn compare(bed: &Bed, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut store = bed.open();
+    let mut model = Model::default();
+    let mut states = vec![model.clone()];
+    let mut chains = vec![store.last_commit().1];
+    let mut pins = Vec::new();
+    for op in ops {
+        match op {
+            Op::Commit { .. } => {
+                let transaction = transaction(&model, op).unwrap();
+                let wanted = model.commit(&transaction);
+                let found = store.commit(transaction);
+                match (found, wanted) {
+                    (Ok(found), Ok(wanted)) => {
+                        prop_assert_eq!(found.commit, CommitNumber(wanted));
+                        prop_assert_eq!(store.last_commit(), (found.commit, found.chain));
+                        chains.push(found.chain);
+                        states.push(model.clone());
+                    }
+                    (Err(found), Err(wanted)) => prop_assert_eq!(refusal(&found), wanted),
+                    (found, wanted) => panic!("{found:?} where {wanted:?} was due"),
+                }
+            }
+            Op::Keep(fill) => {
+                let payload = payload(*fill, usize::from(*fill) * 30);
+                let wanted = model.keep(&payload);
+                prop_assert_eq!(store.keep(&payload).unwrap(), MessageId(wanted));
+                chains.push(store.last_commit().1);
+                states.push(model.clone());
+            }
+            Op::Pin => pins.push((store.snapshot(), model.clone())),
+            Op::Reopen => {
+                // Snapshots hold the folder: all must go before another opens it.
+                check_pins(&pins);
+                pins.clear();
+                drop(store);
+                store = bed.open();
+            }
+            Op::Backup => check_backup(&store, &model),
+        }
+    }
+    check_pins(&pins);
+    check_all_commits(&store, &states, &chains);
+    model.assert_shown(&store.snapshot(), &universe());
+    let report = store.check().unwrap();
+    prop_assert_eq!(report.commits_count, model.commit);
+    prop_assert_eq!(report.rows_count, model.rows.len() as u64);
+    prop_assert_eq!(report.messages_count, model.inbox.len() as u64);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn the_store_is_its_model(ops in proptest::collection::vec(any_op(), 1..40)) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = open(dir.path());
-        let mut model = Model::default();
-        let mut states = vec![model.clone()];
-        let mut chains = vec![store.last_commit().1];
-        let mut pins = Vec::new();
-        for op in &ops {
-            match op {
-                Op::Commit { .. } => {
-                    let transaction = transaction(&model, op).unwrap();
-                    let wanted = model.commit(&transaction);
-                    let found = store.commit(transaction);
-                    match (found, wanted) {
-                        (Ok(found), Ok(wanted)) => {
-                            prop_assert_eq!(found.commit, CommitNumber(wanted));
-                            prop_assert_eq!(store.last_commit(), (found.commit, found.chain));
-                            chains.push(found.chain);
-                            states.push(model.clone());
-                        }
-                        (Err(found), Err(wanted)) => prop_assert_eq!(refusal(&found), wanted),
-                        (found, wanted) => panic!("{found:?} where {wanted:?} was due"),
-                    }
-                }
-                Op::Keep(fill) => {
-                    let payload = payload(*fill, usize::from(*fill) * 30);
-                    let wanted = model.keep(&payload);
-                    prop_assert_eq!(store.keep(&payload).unwrap(), MessageId(wanted));
-                    chains.push(store.last_commit().1);
-                    states.push(model.clone());
-                }
-                Op::Pin => pins.push((store.snapshot(), model.clone())),
-                Op::Reopen => {
-                    // Snapshots hold the folder: all must go before another opens it.
-                    check_pins(&pins);
-                    pins.clear();
-                    drop(store);
-                    store = open(dir.path());
-                }
-                Op::Backup => check_backup(&store, &model),
-            }
+    fn the_store_is_its_model_embedded(ops in proptest::collection::vec(any_op(), 1..40)) {
+        compare(&Bed::embedded(), &ops)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 64, ..ProptestConfig::with_cases(10) })]
+
+    #[test]
+    fn the_store_is_its_model_on_postgres(ops in proptest::collection::vec(any_op(), 1..40)) {
+        if let Some(bed) = Bed::postgres() {
+            compare(&bed, &ops)?;
         }
-        check_pins(&pins);
-        check_all_commits(&store, &states, &chains);
-        model.assert_shown(&store.snapshot(), &universe());
-        let report = store.check().unwrap();
-        prop_assert_eq!(report.commits_count, model.commit);
-        prop_assert_eq!(report.rows_count, model.rows.len() as u64);
-        prop_assert_eq!(report.messages_count, model.inbox.len() as u64);
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use holdfast_base::{Clock as _, ManualClock, OrganizationId, PrincipalId, Timestamp};
 use holdfast_exchange::{
     Admission, Ask, Caller, Enrollment, Exchange, ExchangeConfig, Format, Module, NewAccount,
-    NewOrganization, Role, totp,
+    NewOrganization, Role, StoreLocation, totp,
 };
 use holdfast_keeper::KeeperConfig;
+pub use holdfast_testkit_postgres::Postgres;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,6 +30,8 @@ pub struct TestExchange {
     enrolled: HashMap<String, (Role, Enrollment)>,
     folder: TempDir,
     keeper: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    /// Empty: the store lies in the folder.
+    store_url: String,
 }
 
 impl TestExchange {
@@ -37,7 +40,19 @@ impl TestExchange {
     /// # Panics
     /// When anything of it fails.
     pub async fn start() -> Self {
-        let mut kit = Self::start_empty().await;
+        Self::start_empty().await.with_community().await
+    }
+
+    /// As [`start`](Self::start), with its store in the database of this URL.
+    ///
+    /// # Panics
+    /// When anything of it fails.
+    pub async fn start_on(store_url: String) -> Self {
+        Self::start_empty_on(store_url).await.with_community().await
+    }
+
+    async fn with_community(self) -> Self {
+        let mut kit = self;
         let setter_up = kit.exchange().set_up(id("set-up:test")).expect("nobody is there yet");
         let ask = Ask::new(setter_up);
         let community = holdfast_sample::community();
@@ -74,6 +89,10 @@ impl TestExchange {
     /// # Panics
     /// When anything of it fails.
     pub async fn start_empty() -> Self {
+        Self::start_empty_on(String::new()).await
+    }
+
+    async fn start_empty_on(store_url: String) -> Self {
         let folder = tempfile::Builder::new().prefix("hf").tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("run")).expect("the run folder");
         holdfast_keeper::initialise(&folder.path().join("keeper"), PASSPHRASE.as_bytes())
@@ -85,6 +104,7 @@ impl TestExchange {
             enrolled: HashMap::new(),
             folder,
             keeper: None,
+            store_url,
         };
         kit.start_keeper().await;
         kit.open().await;
@@ -264,7 +284,8 @@ impl TestExchange {
 
     async fn open(&mut self) {
         let config = ExchangeConfig {
-            store_dir: self.folder.path().join("store"),
+            store: StoreLocation::parse(&self.store_url, &self.folder.path().join("store"))
+                .expect("a place for the store"),
             keeper_socket: self.socket(),
         };
         let clock = Arc::clone(&self.clock);

@@ -35,6 +35,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
     ("holdfast-server", &["holdfast-base", "holdfast-fhir", "holdfast-exchange"]),
     ("holdfast-sample", &["holdfast-base"]),
     ("holdfast-testkit", ANYTHING),
+    ("holdfast-testkit-postgres", &[]),
     ("holdfast", ANYTHING),
     ("holdfast-bench", ANYTHING),
     ("xtask", &["holdfast-base", "holdfast-fhir", "holdfast-intake"]),
@@ -44,7 +45,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
 const ANYTHING: &[&str] = &["*"];
 
 /// What the tests of every room may use besides. Nothing ships with the first.
-const FOR_TESTS: &[&str] = &["holdfast-testkit", "holdfast-sample"];
+const FOR_TESTS: &[&str] = &["holdfast-testkit", "holdfast-testkit-postgres", "holdfast-sample"];
 
 /// What the rule protects, by who broke it.
 fn why(from: &str) -> &'static str {
@@ -132,7 +133,8 @@ pub fn check(manifests: &[Manifest]) -> Complaints {
         for to in shipped.chain(tested).filter(|to| to.starts_with("holdfast") || *to == "xtask") {
             complaints.push(format!("{path}: {name} may not lean on {to}: {}", why(name)));
         }
-        if manifest.dependencies.iter().any(|to| to == "holdfast-testkit") {
+        let kits = manifest.dependencies.iter().filter(|to| to.starts_with("holdfast-testkit"));
+        if name != "holdfast-testkit" && kits.count() > 0 {
             complaints
                 .push(format!("{path}: holdfast-testkit is for tests; nothing ships with it"));
         }

@@ -198,7 +198,9 @@ impl Exchange {
                         return Ok(Admission { message: arrival.message, ..known });
                     }
                 }
-                Err(ExchangeError::KeeperAway) => return Ok(queued(arrival.message, &converted)),
+                Err(ExchangeError::KeeperAway | ExchangeError::StoreAway) => {
+                    return Ok(queued(arrival.message, &converted));
+                }
                 Err(ExchangeError::NotFound) => {
                     let missing = Refusal::Missing {
                         what: "resource that the sender may refer to",

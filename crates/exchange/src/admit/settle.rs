@@ -202,7 +202,7 @@ impl Exchange {
         let chain = data_encoding::HEXLOWER.encode(&committed.chain);
         match self.tell_ledger(intent, committed.commit, chain).await {
             Ok(()) => self.office().told.lock().push(intent_key),
-            Err(ExchangeError::KeeperAway) => {}
+            Err(ExchangeError::KeeperAway | ExchangeError::StoreAway) => {}
             Err(other) => return Err(other),
         }
         Ok(())

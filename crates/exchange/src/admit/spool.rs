@@ -43,7 +43,9 @@ impl Exchange {
             let Some(kept) = due else { continue };
             match self.resume(message, &kept).await {
                 Ok(()) => finished += 1,
-                Err(ExchangeError::KeeperAway) => return Err(ExchangeError::KeeperAway),
+                Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
+                    return Err(away);
+                }
                 Err(error) => {
                     // It stays kept; one that cannot be processed must not keep the
                     // others waiting, nor be tried four times a second.

@@ -37,9 +37,9 @@ impl Exchange {
                         tracing::info!("the keeper answers again");
                     }
                     Ok(()) => {}
-                    Err(ExchangeError::KeeperAway) => {
+                    Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
                         if !keeper_was_away {
-                            tracing::error!("the keeper does not answer; intake goes to the spool");
+                            tracing::error!(error = %away, "intake waits");
                         }
                         keeper_was_away = true;
                     }

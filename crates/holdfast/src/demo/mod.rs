@@ -35,8 +35,11 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
         refuse_inside(&options.dir, path)?;
     }
     let passphrase = random_passphrase();
-    let settings =
-        [("server.https", options.https.to_string()), ("server.mllp", options.mllp.to_string())];
+    let mut settings = vec![
+        ("server.https", options.https.to_string()),
+        ("server.mllp", options.mllp.to_string()),
+    ];
+    settings.extend(options.store.url.clone().map(|url| ("store.url", url)));
     folder.initialise(&passphrase, &settings)?;
     if let Some(path) = &options.passphrase_file {
         write_private(path, format!("{passphrase}\n").as_bytes())?;
@@ -45,7 +48,7 @@ pub async fn run(options: DemoArguments) -> Result<(), Failure> {
     wiring::start_logging(&config);
 
     let keeper = KeeperProcess::start(&folder, Zeroizing::new(passphrase.clone())).await?;
-    let exchange = wiring::open_exchange(&folder).await?;
+    let exchange = wiring::open_exchange(&folder, &config).await?;
     let outcome = async {
         let authority = Authority::of(&exchange, folder.path()).await?;
         let operator =

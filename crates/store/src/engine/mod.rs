@@ -3,6 +3,7 @@
 
 mod bytes;
 mod on_fjall;
+mod postgres;
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use holdfast_base::Category;
 
 pub(crate) use bytes::Bytes;
 pub(crate) use on_fjall::FjallEngine;
+pub use postgres::PostgresAddress;
+pub(crate) use postgres::{PostgresEngine, PostgresOpenError, Standing};
 
 /// The ordered keyspaces of a store. `docs/storage.md` has their layouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +51,14 @@ impl Space {
         Self::Commits,
     ];
 
+    /// Whether keys are written more than once, or deleted.
+    pub(crate) fn is_overwritten(self) -> bool {
+        match self {
+            Self::Commits | Self::Index | Self::Bodies | Self::Payloads => false,
+            _ => true,
+        }
+    }
+
     /// The name in errors and on disk.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -77,6 +88,11 @@ impl EngineError {
         Self { what: what.to_string().into(), away: false }
     }
 
+    /// Not now: the engine may be back later.
+    pub(crate) fn away(what: impl std::fmt::Display) -> Self {
+        Self { what: what.to_string().into(), away: true }
+    }
+
     /// Whose fault, and what to do about it.
     pub fn category(&self) -> Category {
         if self.away { Category::Busy } else { Category::Fault }
@@ -84,7 +100,6 @@ impl EngineError {
 }
 
 /// Why a batch was not written.
-#[allow(dead_code, reason = "the embedded engine is never away")]
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     /// Nothing of it was written, and the engine goes on.
@@ -158,4 +173,37 @@ pub(crate) trait View: Send + Sync {
     fn keys(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Keys;
 
     fn contains(&self, space: Space, key: &[u8]) -> Result<bool, EngineError>;
+
+    /// Whether a read costs so much that many should be asked for at once, with
+    /// [`get_many`](Self::get_many) and [`first_many`](Self::first_many).
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// The values of `keys` that are there, with their keys, in any order.
+    fn get_many(
+        &self,
+        space: Space,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+        let found = keys.into_iter().map(|key| {
+            let value = self.get(space, &key)?;
+            Ok(value.map(|value| (key.into(), value)))
+        });
+        found.filter_map(Result::transpose).collect()
+    }
+
+    /// Of each range the first row, if there is one.
+    fn first_many(
+        &self,
+        space: Space,
+        ranges: Vec<KeyRange>,
+    ) -> Result<Vec<Option<(Bytes, Bytes)>>, EngineError> {
+        let first =
+            |(from, to): KeyRange| self.scan(space, &from, to.as_deref()).next().transpose();
+        ranges.into_iter().map(first).collect()
+    }
 }
+
+/// From the first on, up to but without the second.
+pub(crate) type KeyRange = (Vec<u8>, Option<Vec<u8>>);

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use holdfast_base::{CommitNumber, ElementClass, MessageId, PatientId, Timestamp};
 use holdfast_store::{
-    CommitError, KeptPayload, KeptState, Precondition, ResourceKey, RowWrite, SealedVersion,
-    Snapshot, Store, Table, Transaction,
+    CommitError, KeptPayload, KeptState, OpenError, Precondition, ResourceKey, RowWrite,
+    SealedVersion, Snapshot, Store, StoreLocation, Table, Transaction,
 };
+use holdfast_testkit_postgres::Postgres;
 
 pub fn resource(organization: u32, patient: u8, type_code: u16, token: u8) -> ResourceKey {
     let patient = PatientId::from_bytes([patient; 16]);
@@ -252,6 +253,79 @@ impl Model {
             self.inbox.range(2..).map(|(message, _)| *message).collect::<Vec<_>>()
         );
     }
+}
+
+/// Where a test has its store: on one of the engines, gone at the end.
+pub struct Bed {
+    pub dir: tempfile::TempDir,
+    url: Option<String>,
+}
+
+impl Bed {
+    pub fn embedded() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), url: None }
+    }
+
+    /// `None`, said so, without a PostgreSQL on this machine.
+    pub fn postgres() -> Option<Self> {
+        Postgres::shared().map(Self::on)
+    }
+
+    pub fn on(server: &Postgres) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), url: Some(server.create_database()) }
+    }
+
+    /// Another folder before the same database.
+    pub fn with_folder(&self, dir: tempfile::TempDir) -> Self {
+        Self { dir, url: self.url.clone() }
+    }
+
+    /// An empty bed of the same kind.
+    pub fn another(&self) -> Self {
+        match &self.url {
+            None => Self::embedded(),
+            Some(_) => Self::postgres().unwrap(),
+        }
+    }
+
+    pub fn database(&self) -> &str {
+        self.url.as_ref().unwrap().rsplit('/').next().unwrap()
+    }
+
+    pub fn location(&self) -> StoreLocation {
+        StoreLocation::parse(self.url.as_deref().unwrap_or_default(), self.dir.path()).unwrap()
+    }
+
+    pub fn try_open(&self) -> Result<Store, OpenError> {
+        Store::open_at(&self.location())
+    }
+
+    /// Opens, saying why not.
+    pub fn open(&self) -> Store {
+        self.try_open().unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// Runs each test on the embedded engine and on PostgreSQL.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($(#[$note:meta])* fn $name:ident($bed:ident: &Bed) $body:block)+) => {
+        $($(#[$note])* fn $name($bed: &$crate::common::Bed) $body)+
+
+        mod embedded {
+            $(#[test] fn $name() {
+                super::$name(&$crate::common::Bed::embedded());
+            })+
+        }
+
+        mod postgres {
+            $(#[test] fn $name() {
+                if let Some(bed) = $crate::common::Bed::postgres() {
+                    super::$name(&bed);
+                }
+            })+
+        }
+    };
 }
 
 /// Opens, saying why not.

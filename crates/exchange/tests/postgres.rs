@@ -1,0 +1,42 @@
+//! P15: the same exchange over the second storage engine.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use holdfast_exchange::{Ask, Outcome};
+use holdfast_sample::Options;
+use holdfast_testkit::{Postgres, TestExchange};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p15_the_sample_stream_ends_the_same_on_both_engines() {
+    let Some(server) = Postgres::shared() else { return };
+    let options = Options { patients: 8, seed: 7, ..Options::default() };
+    let embedded = TestExchange::start().await;
+    let mut database = TestExchange::start_on(server.create_database()).await;
+    let (one, two) = (embedded.send_stream(&options).await, database.send_stream(&options).await);
+    assert!(one.len() > 20);
+    for ((_, one), (_, two)) in one.iter().zip(&two) {
+        assert_eq!(one.outcome, two.outcome);
+        assert_eq!(one.written.len(), two.written.len());
+    }
+    let accepted = two.iter().filter(|(_, a)| matches!(a.outcome, Outcome::Accepted)).count();
+    assert!(accepted > 10, "{accepted}");
+
+    // What was written can be read, also by an exchange that was opened again.
+    database.reopen().await;
+    let written = two.iter().find_map(|(item, a)| Some((item, a.written.first()?))).unwrap();
+    let sender = database.system(written.0.interface.as_str()).await;
+    let (kind, id) = (&written.1.resource_type, &written.1.id);
+    let ask = Ask::new(sender);
+    let found = database.exchange().read(&ask, kind, id).await;
+    assert!(found.is_ok(), "{kind}/{id}: {:?}", found.err());
+
+    // Sent again, everything is known.
+    let again = database.send_stream(&options).await;
+    assert_eq!(again.len(), two.len());
+    for ((_, before), (_, now)) in two.iter().zip(&again) {
+        if matches!(before.outcome, Outcome::Accepted) {
+            assert!(matches!(now.outcome, Outcome::Duplicate), "{:?}", now.outcome);
+        }
+    }
+}
