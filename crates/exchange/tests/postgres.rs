@@ -1,9 +1,7 @@
 //! P15: the same exchange over the second storage engine.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use holdfast_exchange::{Ask, Outcome};
+use holdfast_exchange::{Ask, Handling, Outcome};
 use holdfast_sample::Options;
 use holdfast_testkit::{Postgres, TestExchange};
 
@@ -24,12 +22,15 @@ async fn p15_the_sample_stream_ends_the_same_on_both_engines() {
 
     // What was written can be read, also by an exchange that was opened again.
     database.reopen().await;
-    let written = two.iter().find_map(|(item, a)| Some((item, a.written.first()?))).unwrap();
-    let sender = database.system(written.0.interface.as_str()).await;
-    let (kind, id) = (&written.1.resource_type, &written.1.id);
-    let ask = Ask::new(sender);
-    let found = database.exchange().read(&ask, kind, id).await;
-    assert!(found.is_ok(), "{kind}/{id}: {:?}", found.err());
+    let doctor = database.sign_in("clinician").await;
+    let home = doctor.organization().clone();
+    let ask = Ask::new(doctor);
+    let few = [("_count".to_owned(), "5".to_owned())];
+    let exchange = database.exchange();
+    let page = exchange.search(&ask, &home, "Patient", &few, Handling::Strict).await.unwrap();
+    let patient = page.matches.first().unwrap();
+    let chart = exchange.chart(&ask, &home, &patient.id).await.unwrap();
+    assert!(!chart.own.resources.is_empty());
 
     // Sent again, everything is known.
     let again = database.send_stream(&options).await;

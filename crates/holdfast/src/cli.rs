@@ -124,6 +124,15 @@ pub enum Command {
         #[command(subcommand)]
         task: LedgerTask,
     },
+    /// Move the store of a data folder, which nobody serves, into a database or back.
+    Migrate {
+        /// Where the store lies: the data folder, or its postgres:// URL.
+        #[arg(long)]
+        from: String,
+        /// Where it goes: a postgres:// URL, or the data folder.
+        #[arg(long)]
+        to: String,
+    },
     /// List every setting, with its default and environment variable.
     Config,
 }

@@ -15,7 +15,7 @@ use crate::client::{Client, Credential, Credentials};
 use crate::config::{Config, OTHER_VARIABLES, SETTINGS};
 use crate::failure::Failure;
 use crate::wiring::{Folder, SystemClock};
-use crate::{demo, drill, load, serve};
+use crate::{demo, drill, load, migrate, serve};
 
 /// Does what the command line says.
 ///
@@ -43,6 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             draft(&sign_in, incident, &out).await
         }
         Command::Ledger { task } => ledger(task).await,
+        Command::Migrate { from, to } => migrate::run(&from, &to),
         Command::Config => {
             print_config();
             Ok(())

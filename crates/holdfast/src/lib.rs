@@ -10,6 +10,7 @@ pub mod demo;
 mod drill;
 pub mod failure;
 mod load;
+mod migrate;
 pub mod serve;
 pub mod tls;
 pub mod wiring;

@@ -82,6 +82,11 @@ impl Folder {
         &self.dir
     }
 
+    /// The folder itself.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the engine lives.
     pub(crate) fn engine(&self) -> PathBuf {
         self.dir.join("engine")

@@ -25,6 +25,7 @@ mod error;
 mod folder;
 mod layout;
 mod location;
+mod migrate;
 mod model;
 mod past;
 mod queue;
@@ -43,6 +44,7 @@ pub use engine::PostgresAddress;
 pub use error::{AddressError, BackupError, CommitError, OpenError, ReadError};
 pub use folder::SCHEMA;
 pub use location::StoreLocation;
+pub use migrate::{MigrateError, MigrateProgress, MigrateReport};
 pub use model::{
     IndexRow, Kept, KeptPayload, KeptRow, KeptState, ResourceKey, SealedVersion, Stored,
 };

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use common::{Bed, payload, put, resource, row, sealed};
 use holdfast_base::{Category, CommitNumber, MessageId};
-use holdfast_store::{CommitError, OpenError, Precondition, Store, StoreLocation, Table};
+use holdfast_store::{
+    CommitError, MigrateError, MigrateProgress, OpenError, Precondition, Store, StoreLocation,
+    Table,
+};
 use holdfast_testkit_postgres::Postgres;
 
 /// Commits one more version of `token`'s resource, whatever the database does, and
@@ -357,4 +360,93 @@ fn p14_nothing_acknowledged_is_lost_when_the_server_process_is_killed() {
         assert_eq!(store.check().unwrap().versions_count, found);
     }
     assert!(acknowledged > 6, "the children wrote something");
+}
+
+/// Everything that a store shows, to compare one place with another.
+fn shown(store: &Store) -> String {
+    let snapshot = store.snapshot();
+    let histories: Vec<_> =
+        (0..9).map(|token| snapshot.history(&resource(1, token, 1, token)).unwrap()).collect();
+    let rows: Vec<_> = snapshot.scan_rows(Table::Link, &[]).map(Result::unwrap).collect();
+    let kept: Vec<_> = snapshot.kept_range(MessageId(1)).map(Result::unwrap).collect();
+    format!("{:?} {histories:?} {rows:?} {kept:?}", store.last_commit())
+}
+
+#[test]
+fn a_store_moves_into_a_database_and_back_and_is_the_same() {
+    let Some(server) = Postgres::shared() else { return };
+    let bed = Bed::on(server);
+    let (inside, database) = (StoreLocation::Folder(bed.dir.path().to_owned()), bed.location());
+    let store = Store::open_at(&inside).unwrap();
+    for token in 0..9 {
+        for version in 1..=4 {
+            commit_next(&store, token, version);
+        }
+        store.keep(&payload(token, 300)).unwrap();
+    }
+    let before = shown(&store);
+    assert!(matches!(
+        Store::migrate(&inside, &database, &mut |_| ()),
+        Err(MigrateError::Open(OpenError::InUse { .. }))
+    ));
+    drop(store);
+    let out = Store::migrate(&inside, &database, &mut |_| ()).unwrap();
+    assert!(matches!(Store::open_at(&inside), Err(OpenError::Elsewhere { .. })));
+    let store = bed.open();
+    assert_eq!(shown(&store), before);
+    store.check().unwrap();
+    commit_next(&store, 1, 5);
+    let before = shown(&store);
+    drop(store);
+    let back = Store::migrate(&database, &inside, &mut |_| ()).unwrap();
+    assert_ne!(back.digest, out.digest);
+    assert!(matches!(bed.try_open(), Err(OpenError::Elsewhere { .. })));
+    let store = Store::open_at(&inside).unwrap();
+    assert_eq!(shown(&store), before);
+    store.check().unwrap();
+    commit_next(&store, 1, 6);
+    drop(store);
+    // Once more: what the database still has is a part of it, and is replaced.
+    Store::migrate(&inside, &database, &mut |_| ()).unwrap();
+    assert_eq!(bed.open().last_commit().0, CommitNumber(9 * 5 + 2));
+}
+
+#[test]
+fn a_move_that_was_stopped_goes_on_and_a_copy_that_differs_is_not_used() {
+    let Some(server) = Postgres::shared() else { return };
+    let bed = Bed::on(server);
+    let (inside, database) = (StoreLocation::Folder(bed.dir.path().to_owned()), bed.location());
+    let store = Store::open_at(&inside).unwrap();
+    for version in 1..=700 {
+        commit_next(&store, 1, version);
+    }
+    let before = shown(&store);
+    drop(store);
+    let stop = |progress| {
+        if progress == MigrateProgress::Copied(2048) {
+            std::panic::resume_unwind(Box::new("stopped"));
+        }
+    };
+    let half = || Store::migrate(&inside, &database, &mut { stop });
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(half));
+    assert!(stopped.is_err(), "it had more to copy");
+    assert!(matches!(bed.with_folder(tempfile::tempdir().unwrap()).try_open(),
+        Err(OpenError::Unfit { what, .. }) if what.contains("migrate")));
+    // Somebody touches the half of it that is there.
+    let touch = "UPDATE holdfast.bodies SET value = set_byte(value, 40, 255 - get_byte(value, 40)) \
+                 WHERE key = (SELECT key FROM holdfast.bodies ORDER BY key LIMIT 1)";
+    server.sql(bed.database(), touch);
+    let error = Store::migrate(&inside, &database, &mut |_| ()).expect_err("it differs");
+    assert!(matches!(error, MigrateError::Differs { .. }), "{error}");
+    assert_eq!(shown(&Store::open_at(&inside).unwrap()), before, "the source is as it was");
+    server.sql(bed.database(), touch);
+    let moved = Store::migrate(&inside, &database, &mut |_| ()).unwrap();
+    assert!(moved.resumed_count >= 2048, "{moved:?}");
+    assert_eq!(shown(&bed.open()), before);
+    // Another store's database is left alone.
+    let other = Bed::embedded();
+    drop(other.open());
+    let onto = StoreLocation::parse(&server.url(bed.database()), other.dir.path()).unwrap();
+    let error = Store::migrate(&other.location(), &onto, &mut |_| ()).expect_err("occupied");
+    assert!(matches!(error, MigrateError::Occupied { .. }), "{error}");
 }

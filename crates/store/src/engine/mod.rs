@@ -53,10 +53,7 @@ impl Space {
 
     /// Whether keys are written more than once, or deleted.
     pub(crate) fn is_overwritten(self) -> bool {
-        match self {
-            Self::Commits | Self::Index | Self::Bodies | Self::Payloads => false,
-            _ => true,
-        }
+        !matches!(self, Self::Commits | Self::Index | Self::Bodies | Self::Payloads)
     }
 
     /// The name in errors and on disk.
@@ -112,6 +109,15 @@ pub(crate) enum WriteError {
     /// What reached the disk is not known, and only opening anew will tell.
     #[error("{0}")]
     Broken(EngineError),
+}
+
+impl WriteError {
+    /// What the engine said.
+    pub(crate) fn into_engine_error(self) -> EngineError {
+        match self {
+            Self::NotWritten(error) | Self::InDoubt(error) | Self::Broken(error) => error,
+        }
+    }
 }
 
 /// What became of a batch that was in doubt.

@@ -25,7 +25,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// `Display` and `Debug` leave out user and password.
 #[derive(Clone)]
 pub struct PostgresAddress {
-    pub(super) config: tokio_postgres::Config,
+    pub(super) config: Arc<tokio_postgres::Config>,
     pub(super) tls: Option<MakeRustlsConnect>,
     place: String,
 }
@@ -76,7 +76,7 @@ impl PostgresAddress {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(3);
         let place = place_of(&config);
-        Ok(Self { config, tls, place })
+        Ok(Self { config: Arc::new(config), tls, place })
     }
 }
 

@@ -55,7 +55,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(EngineError::new)?;
-        let mut config = address.config.clone();
+        let mut config = tokio_postgres::Config::clone(&address.config);
         config.application_name("holdfast");
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match address.tls.clone() {
@@ -133,7 +133,7 @@ impl Server {
         address: &PostgresAddress,
         application: &str,
     ) -> Result<ClientWrapper, EngineError> {
-        let mut config = address.config.clone();
+        let mut config = tokio_postgres::Config::clone(&address.config);
         config.application_name(application);
         let (client, task) = match address.tls.clone() {
             Some(tls) => {
