@@ -37,7 +37,7 @@ pub use state::{Exchange, ExchangeConfig};
 
 pub use holdfast_fhir::search::Handling;
 pub use holdfast_intake::{Format, Issue, Severity, detect, hl7v2, mllp};
-pub use holdfast_ledger::{Entry, Event, Filter, Placed};
+pub use holdfast_ledger::{Entry, Event, Filter, Placed, Proof};
 pub use holdfast_policy::{Module, Relationship, Role};
 pub use holdfast_respond::{
     Contact, Incident, Letterhead, Monitoring, OutputFile, Scope, ScopeQuery, ScopeRow,

@@ -133,6 +133,12 @@ pub enum Command {
         #[arg(long)]
         to: String,
     },
+    /// Watch over other people's ledgers: cosign what continues, refuse what forks.
+    Witness {
+        /// What to do.
+        #[command(subcommand)]
+        task: WitnessTask,
+    },
     /// List every setting, with its default and environment variable.
     Config,
 }
@@ -269,6 +275,38 @@ pub enum RespondStep {
     },
 }
 
+/// Tasks of a witness.
+#[derive(Subcommand)]
+pub enum WitnessTask {
+    /// Make a witness in a folder of its own, with new keys.
+    Init {
+        /// The witness's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Its name in notes, such as witness.example.org/w1.
+        #[arg(long)]
+        name: String,
+        /// Policy files of the logs that it watches (`holdfast ledger policy`).
+        #[arg(long = "log", required = true)]
+        logs: Vec<PathBuf>,
+    },
+    /// Answer logs that ask for cosignatures.
+    Run {
+        /// The witness's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Address to listen on.
+        #[arg(long, default_value = "127.0.0.1:2580")]
+        listen: std::net::SocketAddr,
+    },
+    /// Print the public keys, as policies list them.
+    Key {
+        /// The witness's folder.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
 /// Tasks with the ledger.
 #[derive(Subcommand)]
 pub enum LedgerTask {
@@ -289,6 +327,42 @@ pub enum LedgerTask {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Prove that an entry is in the ledger, or that the ledger only grew.
+    Prove {
+        /// Who asks: a privacy or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// The entry.
+        #[arg(long, conflicts_with = "consistency", required_unless_present = "consistency")]
+        entry: Option<u64>,
+        /// Size of the tree that the entry is to be proven in; default: now.
+        #[arg(long, requires = "entry")]
+        size: Option<u64>,
+        /// Two sizes: that the tree of the second begins with that of the first.
+        #[arg(long, num_args = 2, value_names = ["A", "B"])]
+        consistency: Option<Vec<u64>>,
+    },
+    /// List entries: whose acts, about whom, from where, when, of which kind.
+    Entries {
+        /// Who asks: a privacy or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Which entries.
+        #[command(flatten)]
+        query: ScopeArguments,
+        /// About this patient's record (the id that entries name).
+        #[arg(long)]
+        patient: Option<String>,
+        /// Kinds, such as access,key-release.
+        #[arg(long, value_delimiter = ',')]
+        kind: Vec<String>,
+        /// Go on after this entry.
+        #[arg(long)]
+        after: Option<u64>,
+        /// Most entries of one page.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
     /// Export entries with their proofs, to be verified elsewhere.
     Evidence {
         /// Who asks: a privacy or security officer.
@@ -301,6 +375,10 @@ pub enum LedgerTask {
         /// continues the one that they saw.
         #[arg(long)]
         policy: Option<PathBuf>,
+        /// Stand on the checkpoint that witnesses cosigned last; later entries are left
+        /// out. Implied by a policy that requires witnesses.
+        #[arg(long)]
+        witnessed: bool,
         /// File to write.
         #[arg(long)]
         out: PathBuf,

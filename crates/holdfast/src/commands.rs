@@ -44,6 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
+        Command::Witness { task } => crate::witness::run(task).await,
         Command::Config => {
             print_config();
             Ok(())
@@ -303,20 +304,60 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
                 .map_err(|_| Failure::new("the exchange gave no verifier key"))?;
             let checkpoint = Checkpoint::parse(&text("checkpoint"), serve::ORIGIN, &key)
                 .map_err(|_| Failure::new("the exchange gave no checkpoint of its own"))?;
-            let policy = Policy::new(serve::ORIGIN, key).having_seen(&checkpoint);
+            let mut policy = Policy::new(serve::ORIGIN, key).having_seen(&checkpoint);
+            if let Ok(second) = VerifierKey::parse(&text("second_key")) {
+                policy = policy.with_log_key(second);
+            }
             crate::client::write_private(&out, policy.to_toml().as_bytes())?;
             println!("{} trusts the log as of {} entries", out.display(), state["size"]);
             Ok(())
         }
-        LedgerTask::Evidence { sign_in, query, policy, out } => {
-            let seen = match &policy {
-                Some(path) => read_policy(path)?.seen.map(|seen| seen.size),
-                None => None,
+        LedgerTask::Prove { sign_in, entry, size, consistency } => {
+            let mut query = match (entry, consistency.as_deref()) {
+                (Some(entry), None) => format!("entry={entry}"),
+                (None, Some([from, to])) => format!("from={from}&size={to}"),
+                _ => return Err(Failure::new("say --entry N, or --consistency A B")),
             };
+            if let Some(size) = size {
+                query.push_str(&format!("&size={size}"));
+            }
+            let client = signed_in(&sign_in, OFFICE).await?;
+            let answer = client.get(&format!("/ops/ledger/proof?{query}")).await?.accepted()?;
+            println!("{}", String::from_utf8_lossy(&answer.body));
+            Ok(())
+        }
+        LedgerTask::Entries { sign_in, query, patient, kind, after, limit } => {
+            let mut query = query_string(&query)?;
+            if let Some(patient) = patient {
+                query.push_str(&format!("&patient={patient}"));
+            }
+            if !kind.is_empty() {
+                query.push_str(&format!("&kind={}", kind.join(",")));
+            }
+            query.push_str(&format!("&after={}", after.map_or(-1, |n| n as i64)));
+            query.push_str(&format!("&limit={limit}"));
+            let client = signed_in(&sign_in, OFFICE).await?;
+            let path = format!("/ops/ledger/entries?{query}");
+            let answer = client.get(&path).await?.accepted()?.json()?;
+            for placed in answer["entries"].as_array().into_iter().flatten() {
+                println!("{placed}");
+            }
+            if let Some(next) = answer["next"].as_u64() {
+                eprintln!("there are more: --after {next}");
+            }
+            Ok(())
+        }
+        LedgerTask::Evidence { sign_in, query, policy, witnessed, out } => {
+            let policy = policy.as_deref().map(read_policy).transpose()?;
+            let seen = policy.as_ref().and_then(|policy| policy.seen).map(|seen| seen.size);
+            let witnessed = witnessed || policy.is_some_and(|p| p.witnesses_required > 0);
             let client = signed_in(&sign_in, OFFICE).await?;
             let mut query = query_string(&query)?;
             if let Some(size) = seen {
                 query.push_str(&format!("&seen={size}"));
+            }
+            if witnessed {
+                query.push_str("&witnessed=true");
             }
             let answer = client.get(&format!("/ops/ledger/bundle?{query}")).await?.accepted()?;
             crate::client::write_private(&out, &answer.body)?;
@@ -330,7 +371,11 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Failure> {
+/// Reads a policy file.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))?;
     Policy::parse(&text)
         .map_err(|error| Failure::new(format!("{} is no policy: {error}", path.display())))

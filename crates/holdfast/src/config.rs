@@ -85,6 +85,19 @@ pub const SETTINGS: &[Setting] = &[
                   Prefer the variable when it holds a password. Empty: the embedded engine.",
     },
     Setting {
+        key: "ledger.policy",
+        variable: "HOLDFAST_LEDGER_POLICY",
+        default: "",
+        meaning: "Policy file (`holdfast ledger policy`) with the witnesses that are asked to cosign the \
+                  ledger, each with its url. Empty: none is asked.",
+    },
+    Setting {
+        key: "ledger.witness-alert-minutes",
+        variable: "HOLDFAST_WITNESS_ALERT_MINUTES",
+        default: "10",
+        meaning: "After how many minutes without a witness's cosignature there is an alert.",
+    },
+    Setting {
         key: "log.level",
         variable: "HOLDFAST_LOG",
         default: "warn",
@@ -124,6 +137,10 @@ pub struct Config {
     pub rotation_due: RotationDue,
     /// Where the store lies, if not in the folder: may hold a password.
     pub store_url: Sensitive<String>,
+    /// Which witnesses are asked.
+    pub ledger_policy: Option<PathBuf>,
+    /// When a witness that is away is alerted about.
+    pub witness_alert_minutes: u32,
     /// Log filter.
     pub log_level: String,
     /// Log format.
@@ -174,6 +191,13 @@ impl Config {
                 keys_days: days("keys.due-days", &value("keys.due-days"))?,
             },
             store_url: value("store.url").into(),
+            ledger_policy: Some(value("ledger.policy"))
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+            witness_alert_minutes: minutes(
+                "ledger.witness-alert-minutes",
+                &value("ledger.witness-alert-minutes"),
+            )?,
             log_level: value("log.level"),
             log_json: value("log.format") == "json",
         };
@@ -259,6 +283,11 @@ fn loopback(address: SocketAddr) -> Result<SocketAddr, Failure> {
     Err(Failure::new(
         "server.http is plain HTTP and may only listen on loopback (127.0.0.1 or ::1)",
     ))
+}
+
+fn minutes(key: &str, text: &str) -> Result<u32, Failure> {
+    text.parse()
+        .map_err(|_| Failure::new(format!("{key} must be a number of minutes, not {text:?}")))
 }
 
 fn truth(key: &str, text: &str) -> Result<bool, Failure> {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 mod commands;
 pub mod config;
+pub mod cosigning;
 pub mod demo;
 mod drill;
 pub mod failure;
@@ -14,5 +15,6 @@ mod migrate;
 pub mod serve;
 pub mod tls;
 pub mod wiring;
+pub mod witness;
 
 pub use commands::run;

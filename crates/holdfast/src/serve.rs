@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::cosigning::Cosigning;
 use crate::failure::{Failure, chain};
 use crate::tls::Authority;
 use crate::wiring::{self, Folder, KeeperProcess, SystemClock};
@@ -69,6 +70,14 @@ pub async fn run_doors(
     let authority = Authority::of(exchange, folder.path()).await?;
     let identity = authority.server(exchange, &config.name).await?;
     let background = exchange.start_background();
+    let cosigning = match &config.ledger_policy {
+        Some(path) => {
+            let minutes = config.witness_alert_minutes;
+            let cosigning = Cosigning::of(path, minutes, exchange).await?;
+            Some(tokio::spawn(cosigning.run(Arc::clone(exchange), Arc::new(SystemClock))))
+        }
+        None => None,
+    };
     let doors = Doors {
         https: config.https,
         mllp: config.mllp,
@@ -89,8 +98,10 @@ pub async fn run_doors(
         stop,
     )
     .await;
-    background.abort();
-    let _ = background.await;
+    for task in [Some(background), cosigning].into_iter().flatten() {
+        task.abort();
+        let _ = task.await;
+    }
     served.map_err(|error| match error {
         ServeError::Bind { what, address, .. } => Failure::new(format!(
             "cannot listen on {address} for {what}: the port is in use or not allowed; set another in \

@@ -15,7 +15,7 @@ use std::time::Duration;
 use holdfast_base::{
     ClassSet, CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
 };
-use holdfast_ledger::{Actor, Entry, Filter, Placed, TouchedRecord};
+use holdfast_ledger::{Actor, Entry, ExportOptions, Filter, Placed, TouchedRecord};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -365,7 +365,21 @@ impl KeeperClient {
         filter: &Filter,
         seen: &[u64],
     ) -> Result<Vec<u8>, KeeperError> {
-        let request = Request::ExportBundle { filter: filter.clone(), seen: seen.to_vec() };
+        let options = ExportOptions { seen: seen.to_vec(), ..ExportOptions::default() };
+        self.export_bundle_with(filter, &options).await
+    }
+
+    /// As [`export_bundle`](Self::export_bundle), as `options` say.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn export_bundle_with(
+        &self,
+        filter: &Filter,
+        options: &ExportOptions,
+    ) -> Result<Vec<u8>, KeeperError> {
+        let (filter, options) = (filter.clone(), options.clone());
+        let request = Request::ExportBundleWith { filter, options };
         let mut answers = self.begin(request).await?;
         let mut bundle = Vec::new();
         loop {
@@ -415,7 +429,7 @@ impl KeeperClient {
         }
     }
 
-    async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
         let timeout = self.0.timeout;
         let asked = async { self.begin(request).await?.next(timeout).await };
         tokio::time::timeout(timeout, asked).await.unwrap_or(Err(KeeperError::TimedOut))

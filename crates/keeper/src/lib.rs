@@ -10,6 +10,7 @@ mod keyring;
 mod primitive;
 mod process;
 mod protocol;
+mod public;
 mod root;
 mod sealing;
 mod steps;

@@ -12,7 +12,7 @@
 use holdfast_base::{
     ClassSet, CommitNumber, OrganizationId, PatientId, PrincipalId, Purpose, RequestId, SessionId,
 };
-use holdfast_ledger::{Actor, Filter};
+use holdfast_ledger::{Actor, ExportOptions, Filter};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -23,6 +23,7 @@ use crate::error::Refused;
 use crate::keyring::Keys;
 use crate::primitive::Secret;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
+use crate::public::{PublicAnswer, PublicRequest};
 
 /// The version that is spoken; another one is refused.
 pub(crate) const VERSION: u8 = 2;
@@ -145,6 +146,11 @@ pub(crate) enum Request {
     Touched {
         filter: Filter,
     },
+    Public(PublicRequest),
+    ExportBundleWith {
+        filter: Filter,
+        options: ExportOptions,
+    },
 }
 
 /// The keys of one organization that the front process holds.
@@ -175,6 +181,10 @@ pub struct KeeperStatus {
     pub checkpoint: String,
     /// The key that checkpoints are verified with, as C2SP vkey text.
     pub log_vkey: String,
+    /// The log's second key (ML-DSA-44), as C2SP vkey text.
+    pub log_second_vkey: Option<String>,
+    /// The newest checkpoint that witnesses have cosigned.
+    pub witnessed: Option<String>,
     /// Patients that have a key, over all organizations.
     pub patients_count: u64,
     /// Organizations that have a key.
@@ -211,6 +221,7 @@ pub(crate) enum Answer {
     },
     Commit(Option<(CommitNumber, String)>),
     Keys(KeysAnswer),
+    Public(PublicAnswer),
 }
 
 /// Why a frame was not understood.

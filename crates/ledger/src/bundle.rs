@@ -2,8 +2,6 @@
 //! check offline that they are in the log. The format stands in the crate's
 //! README; [`crate::verify`] reads it.
 
-use std::collections::HashMap;
-use std::fs;
 use std::io::{self, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -12,20 +10,40 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use holdfast_base::LedgerIndex;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{AppendError, ExportError};
+use crate::error::ExportError;
 use crate::layout::{TileAddress, TileKind};
 use crate::leaf::{SALT_BYTES, commitment, leaf_data};
 use crate::note::{CheckpointSigner, Note, NoteError, VerifierKey};
-use crate::proof::{HashSource, consistency, inclusion, is_included, tile_of};
+use crate::proof::{consistency, inclusion, is_included};
+use crate::published::PublishedTiles;
 use crate::tree::{Hash, leaf_hash};
-use crate::{Checkpoint, Entry, Filter, Ledger};
+use crate::verify::Policy;
+use crate::{Action, Checkpoint, Entry, Event, Filter, Ledger};
 
 /// First line of a bundle, and of its manifest.
-pub(crate) const TITLE: &str = "holdfast evidence bundle v1";
+pub(crate) const TITLE: &str = "holdfast evidence bundle v2";
+/// The same of bundles whose index is a list of words and not of sentences.
+pub(crate) const TITLE_V1: &str = "holdfast evidence bundle v1";
 /// What index lines begin with.
 pub(crate) const INDEX_MARK: &str = "# ";
-/// Tiles that the exporter keeps at hand.
-const TILES_MAX: usize = 64;
+/// What the lines above the index begin with.
+pub(crate) const PREAMBLE_MARK: &str = "## ";
+/// How many they are.
+pub(crate) const PREAMBLE_LINES: usize = 8;
+
+/// What an export is to hold besides its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportOptions {
+    /// Sizes of the ledger that its verifiers saw before: the bundle proves that it
+    /// continues each.
+    pub seen: Vec<u64>,
+    /// Whether to prove against the checkpoint that witnesses cosigned last, when
+    /// there is one. Later entries are left out then.
+    pub witnessed: bool,
+    /// The policy to enclose, as TOML: who the witnesses are. The log's name and keys
+    /// are put in by the ledger itself.
+    pub policy: Option<String>,
+}
 
 /// One line of a bundle after title and index.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +51,8 @@ const TILES_MAX: usize = 64;
 pub(crate) enum Part {
     /// The checkpoint that everything is proven against.
     Checkpoint { note: String },
+    /// What the exporter says is to be trusted; a verifier goes by its own.
+    Policy { toml: String },
     /// That the log of an earlier size is a prefix of this one.
     Consistency { from: u64, proof: Vec<String> },
     /// An entry.
@@ -70,7 +90,7 @@ impl Manifest {
         let note = Note::parse(note)?;
         key.check(&note)?;
         let lines: Vec<&str> = note.text.lines().collect();
-        let [TITLE, name, size, ranges, digest] = lines[..] else {
+        let [TITLE | TITLE_V1, name, size, ranges, digest] = lines[..] else {
             return Err(NoteError::NotANote);
         };
         if name != origin {
@@ -96,7 +116,81 @@ impl Manifest {
     }
 }
 
-/// The line of the readable index for an entry.
+/// The lines above the index: what this is, for somebody who has never seen one.
+pub(crate) fn preamble(origin: &str, size: u64, count: usize) -> [String; PREAMBLE_LINES] {
+    [
+        format!("This file is evidence from the audit ledger \"{origin}\".").as_str(),
+        format!("It holds {count} of the {size} entries that its signed checkpoint counts.")
+            .as_str(),
+        "Each line that begins with one # says in words what one entry says.",
+        "The JSON lines below prove it: salt and entry hash to a leaf of a tree, the proof",
+        "leads from the leaf to the root, and the root is signed in the checkpoint.",
+        "To check it without trusting whoever gave it to you, get the ledger's policy from",
+        "somebody you trust and run: holdfast ledger verify FILE --policy POLICY",
+        "The format is described in docs/evidence-bundle.md of Holdfast.",
+    ]
+    .map(|line| format!("{PREAMBLE_MARK}{line}"))
+}
+
+/// The line of the index of version 2: a sentence.
+pub(crate) fn sentence(index: LedgerIndex, entry: &Entry) -> String {
+    let actor = &entry.actor;
+    let mut line = format!("{INDEX_MARK}Entry {index}, {}: {}", entry.at, actor.principal);
+    if let Some(organization) = &actor.organization {
+        line.push_str(&format!(" of {organization}"));
+    }
+    if let Some(address) = &actor.address {
+        line.push_str(&format!(", at {},", printable(address)));
+    }
+    line.push(' ');
+    line.push_str(&phrase(&entry.event));
+    if let Some((organization, patient)) = entry.event.patient() {
+        line.push_str(&format!("; patient {patient} of {organization}"));
+    }
+    line.push('.');
+    line
+}
+
+/// What happened, as the middle of a sentence that begins with who did it.
+fn phrase(event: &Event) -> String {
+    let words = match event {
+        Event::LedgerOpened { .. } => "began the ledger",
+        Event::KeyRelease { .. } => "was given keys to a patient's record",
+        Event::ServiceKeyRelease { .. } => "was given keys of the service, which open no record",
+        Event::Access { action, touches, .. } => {
+            let did = match action {
+                Action::Read => "read",
+                Action::Search => "found by a search",
+                Action::Write => "wrote",
+                Action::Deliver => "passed on",
+                Action::Notify => "opened for a notice",
+            };
+            return format!("{did} {} resource(s) of a patient's record", touches.len());
+        }
+        Event::Refusal { .. } => "was refused",
+        Event::Session { .. } => "signed in or out",
+        Event::Intake { .. } => "sent a message that was kept",
+        Event::StoreCommit { .. } => "noted the state of the store",
+        Event::PatientProfile { .. } => "placed a patient's record",
+        Event::Delivery { .. } => "sent news of a patient to another organization",
+        Event::AccountChange { .. } => "changed an account",
+        Event::BudgetChange { .. } => "changed a budget of patients",
+        Event::Alert { .. } => "set off an alert",
+        Event::Containment { .. } => "suspended somebody or lifted a suspension",
+        Event::IncidentStep { .. } => "took a step in an incident",
+        Event::Forgotten { .. } => "destroyed the key of a patient's record",
+        #[allow(unreachable_patterns)] // Kinds that have no words of their own.
+        other => return format!("recorded {}", other.kind()),
+    };
+    words.to_owned()
+}
+
+/// Addresses come from outside: what could break a line stays out.
+fn printable(address: &str) -> String {
+    address.chars().filter(|c| c.is_ascii_graphic()).take(64).collect()
+}
+
+/// The line of the index of version 1 for an entry.
 pub(crate) fn index_line(index: LedgerIndex, entry: &Entry) -> String {
     let actor = &entry.actor;
     let mut line =
@@ -105,9 +199,7 @@ pub(crate) fn index_line(index: LedgerIndex, entry: &Entry) -> String {
         line.push_str(&format!(" for {organization}"));
     }
     if let Some(address) = &actor.address {
-        // Addresses come from outside: what could break the line stays out.
-        let plain: String = address.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-        line.push_str(&format!(" from {plain}"));
+        line.push_str(&format!(" from {}", printable(address)));
     }
     if let Some((organization, patient)) = entry.event.patient() {
         line.push_str(&format!(" about {organization}/{patient}"));
@@ -155,17 +247,39 @@ impl Ledger {
         seen: &[u64],
         out: &mut dyn Write,
     ) -> Result<u64, ExportError> {
-        let checkpoint = self.publish_checkpoint()?;
+        let options = ExportOptions { seen: seen.to_vec(), ..ExportOptions::default() };
+        self.export_bundle_with(filter, &options, out)
+    }
+
+    /// Like [`export_bundle`](Self::export_bundle), as `options` say.
+    ///
+    /// # Errors
+    /// [`ExportError`]; what was written until then is no bundle.
+    pub fn export_bundle_with(
+        &self,
+        filter: &Filter,
+        options: &ExportOptions,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExportError> {
+        let published = self.publish_checkpoint()?;
+        let witnessed = options.witnessed.then(|| self.witnessed()).flatten();
+        let checkpoint = witnessed.unwrap_or_else(|| published.clone());
         let size = checkpoint.size();
-        if let Some(size) = seen.iter().copied().find(|old| *old > size) {
+        if let Some(size) = options.seen.iter().copied().find(|old| *old > size) {
             return Err(ExportError::NoSuchSize { size, len: checkpoint.size() });
         }
+        let policy = self.policy_of(options)?;
         let mut out = Hashing { out, context: Context::new(&SHA256) };
         out.line(TITLE)?;
-        let indexes = self.write_index(filter, &checkpoint, &mut out)?;
+        let (indexes, lines) = self.index(filter, &checkpoint)?;
+        for line in preamble(self.origin(), size, indexes.len()).iter().chain(&lines) {
+            out.line(line)?;
+        }
+        drop(lines);
         out.part(&Part::Checkpoint { note: checkpoint.note().to_owned() })?;
-        let mut tiles = Tiles { ledger: self, size, kept: HashMap::new() };
-        for from in seen {
+        out.part(&Part::Policy { toml: policy.to_toml() })?;
+        let mut tiles = PublishedTiles::new(self.dir(), published.size());
+        for from in &options.seen {
             let proof = encode(&consistency(&mut tiles, *from, size)?);
             out.part(&Part::Consistency { from: *from, proof })?;
         }
@@ -180,27 +294,39 @@ impl Ledger {
         Ok(indexes.len() as u64)
     }
 
-    /// Writes the readable index; gives the indexes of the entries in it.
-    fn write_index(
+    /// The policy that a bundle encloses.
+    fn policy_of(&self, options: &ExportOptions) -> Result<Policy, ExportError> {
+        let own = Policy::new(self.origin(), self.signer().verifier().clone());
+        let own = match self.signer().second_verifier() {
+            Some(second) => own.with_log_key(second.clone()),
+            None => own,
+        };
+        let Some(text) = &options.policy else { return Ok(own) };
+        let given = Policy::parse(text).map_err(|_| ExportError::Policy)?;
+        let Policy { witnesses, witnesses_required, .. } = given;
+        Ok(Policy { witnesses, witnesses_required, ..own })
+    }
+
+    /// The entries that fit, below the checkpoint's size, with their sentences.
+    fn index(
         &self,
         filter: &Filter,
         checkpoint: &Checkpoint,
-        out: &mut Hashing<'_>,
-    ) -> Result<Vec<u64>, ExportError> {
-        let mut indexes: Vec<u64> = Vec::new();
+    ) -> Result<(Vec<u64>, Vec<String>), ExportError> {
+        let (mut indexes, mut lines): (Vec<u64>, Vec<String>) = Default::default();
         loop {
             let after = indexes.last().map(|last| LedgerIndex(*last));
             let page = self.query(filter, after, 256)?;
             let whole = page.len() == 256;
             for placed in page {
                 if placed.index.0 >= checkpoint.size() {
-                    return Ok(indexes);
+                    return Ok((indexes, lines));
                 }
-                out.line(&index_line(placed.index, &placed.entry))?;
+                lines.push(sentence(placed.index, &placed.entry));
                 indexes.push(placed.index.0);
             }
             if !whole {
-                return Ok(indexes);
+                return Ok((indexes, lines));
             }
         }
     }
@@ -209,7 +335,7 @@ impl Ledger {
         &self,
         index: u64,
         checkpoint: &Checkpoint,
-        tiles: &mut Tiles<'_>,
+        tiles: &mut PublishedTiles,
     ) -> Result<Part, ExportError> {
         let salted = self.salted(LedgerIndex(index))?;
         let proof = inclusion(tiles, index, checkpoint.size())?;
@@ -238,41 +364,4 @@ fn ranges_of(indexes: &[u64]) -> Vec<(u64, u64)> {
         }
     }
     ranges
-}
-
-/// The published tiles of a tree of `size`.
-struct Tiles<'a> {
-    ledger: &'a Ledger,
-    size: u64,
-    kept: HashMap<TileAddress, Vec<u8>>,
-}
-
-impl HashSource for Tiles<'_> {
-    type Error = ExportError;
-
-    fn hashes(&mut self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, ExportError> {
-        let (index, place) = tile_of(first);
-        let tile = TileAddress::in_tree(TileKind::Hashes(level), index, self.size);
-        let tile = tile.ok_or(AppendError::Stopped)?;
-        if !self.kept.contains_key(&tile) {
-            if self.kept.len() >= TILES_MAX {
-                self.kept.clear();
-            }
-            self.kept.insert(tile, read_tile(self.ledger, &tile)?);
-        }
-        let bytes = self.kept.get(&tile).and_then(|b| b.get(place * 32..(place + count) * 32));
-        let bytes = bytes.ok_or_else(|| ExportError::Damaged { file: tile.path() })?;
-        let hash = |chunk: &[u8]| <Hash>::try_from(chunk).unwrap_or_default();
-        Ok(bytes.chunks_exact(32).map(hash).collect())
-    }
-}
-
-/// The bytes of a tile. A partial tile may have become full, and gone, since.
-fn read_tile(ledger: &Ledger, tile: &TileAddress) -> io::Result<Vec<u8>> {
-    match fs::read(ledger.dir().join(tile.path())) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !tile.is_full() => {
-            fs::read(ledger.dir().join(TileAddress { width: 256, ..*tile }.path()))
-        }
-        bytes => bytes,
-    }
 }

@@ -189,6 +189,9 @@ pub enum ExportError {
         /// The tile.
         file: String,
     },
+    /// The policy to enclose is none.
+    #[error("the policy to enclose is no policy")]
+    Policy,
     /// Reading or writing failed.
     #[error("the bundle cannot be written")]
     Io(#[from] io::Error),
@@ -200,7 +203,7 @@ impl ExportError {
         match self {
             Self::Read(error) => error.category(),
             Self::Checkpoint(error) => error.category(),
-            Self::NoSuchSize { .. } => Category::Incorrect,
+            Self::NoSuchSize { .. } | Self::Policy => Category::Incorrect,
             Self::Damaged { .. } | Self::Io(_) => Category::Fault,
         }
     }

@@ -10,6 +10,8 @@ use crate::tree::TILE_WIDTH;
 
 /// The signed checkpoint, a C2SP signed note.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// The newest checkpoint that witnesses have cosigned.
+pub(crate) const WITNESSED: &str = "checkpoint.witnessed";
 /// The folder of tiles.
 pub(crate) const TILES: &str = "tile";
 /// The folder of sealed bodies.

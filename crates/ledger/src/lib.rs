@@ -21,17 +21,21 @@ mod ledger;
 mod medium;
 mod note;
 mod proof;
+mod published;
 #[cfg(test)]
 mod testing;
 mod tree;
 pub mod verify;
+pub mod witness;
 
+pub use bundle::ExportOptions;
 pub use entry::{Action, Actor, Entry, Event, Touch};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
 pub use index::TouchedRecord;
 pub use ledger::{BodySealer, ENTRY_BYTES_MAX, IndexPlace, Ledger, LedgerKeys};
-pub use note::{Checkpoint, CheckpointSigner, NoteError, VerifierKey};
+pub use note::{Checkpoint, CheckpointSigner, Cosigner, NoteError, VerifierKey};
+pub use published::{CosignError, Proof, read_public, stated};
 pub use tree::Hash;
 
 #[cfg(doctest)]

@@ -1,8 +1,11 @@
 //! C2SP `signed-note` and `tlog-checkpoint`: the text forms in which a log's
 //! state is signed and passed on, by Ed25519 (RFC 8032); and the cosignatures of
-//! witnesses (`tlog-cosignature`, `cosignature/v1`).
+//! `tlog-cosignature`, by Ed25519 (`cosignature/v1`) and by ML-DSA-44 (FIPS 204,
+//! `subtree/v1`). A log's second signature is of the last kind, without a time.
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ED25519, Ed25519KeyPair, KeyPair, ML_DSA_44, ML_DSA_44_SIGNING, PqdsaKeyPair, UnparsedPublicKey,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -12,6 +15,12 @@ use crate::tree::{Hash, hash_parts};
 const ED25519_KEY: u8 = 0x01;
 /// Signature type of a witness's Ed25519 key with a time.
 const COSIGNATURE_KEY: u8 = 0x04;
+/// Signature type of an ML-DSA-44 key with a time: a witness's, or a log's second.
+const ML_DSA_44_KEY: u8 = 0x06;
+/// What every ML-DSA-44 message begins with.
+const ML_DSA_44_LABEL: &[u8; 12] = b"subtree/v1\n\0";
+/// Length of an ML-DSA-44 public key.
+const ML_DSA_44_KEY_BYTES: usize = 1312;
 /// A note that is longer than this is not read.
 const NOTE_BYTES_MAX: usize = 1 << 26;
 
@@ -47,17 +56,40 @@ pub enum NoteError {
 pub(crate) struct Note {
     /// The signed text, its last newline included.
     pub(crate) text: String,
-    signatures: Vec<Signature>,
+    pub(crate) signatures: Vec<Signature>,
 }
 
+/// One signature line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Signature {
+pub(crate) struct Signature {
     name: String,
     key_id: [u8; 4],
     bytes: Vec<u8>,
 }
 
-fn is_name(name: &str) -> bool {
+impl Signature {
+    fn parse(line: &str) -> Option<Self> {
+        let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
+        let bytes = BASE64.decode(encoded).ok()?;
+        let (id, bytes) = bytes.split_at_checked(4)?;
+        let key_id = [id[0], id[1], id[2], id[3]];
+        let whole = is_name(name) && !bytes.is_empty();
+        whole.then(|| Self { name: name.to_owned(), key_id, bytes: bytes.to_vec() })
+    }
+
+    /// The line, its newline included.
+    pub(crate) fn line(&self) -> String {
+        let bytes = [&self.key_id[..], &self.bytes].concat();
+        format!("— {} {}\n", self.name, BASE64.encode(bytes))
+    }
+
+    /// Who is said to have signed.
+    pub(crate) fn signer(&self) -> (&str, [u8; 4]) {
+        (&self.name, self.key_id)
+    }
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
     !name.is_empty() && !name.contains(bad)
 }
@@ -75,23 +107,71 @@ impl Note {
         }
         let blank = note.rfind("\n\n").ok_or(NoteError::NotANote)?;
         let (text, lines) = (&note[..=blank], &note[blank + 2..]);
-        let mut signatures = Vec::new();
-        for line in lines.lines() {
-            let signed = line.strip_prefix("— ").ok_or(NoteError::NotANote)?;
-            let (name, encoded) = signed.split_once(' ').ok_or(NoteError::NotANote)?;
-            let bytes = BASE64.decode(encoded).map_err(|_| NoteError::NotANote)?;
-            let (id, bytes) = bytes.split_at_checked(4).ok_or(NoteError::NotANote)?;
-            if !is_name(name) || bytes.is_empty() {
-                return Err(NoteError::NotANote);
-            }
-            let key_id = [id[0], id[1], id[2], id[3]];
-            signatures.push(Signature { name: name.to_owned(), key_id, bytes: bytes.to_vec() });
-        }
+        let signatures = lines.lines().map(Signature::parse).collect::<Option<Vec<_>>>();
+        let signatures = signatures.ok_or(NoteError::NotANote)?;
         if text.len() < 2 || signatures.is_empty() {
             return Err(NoteError::NotANote);
         }
         Ok(Self { text: text.to_owned(), signatures })
     }
+
+    /// The same text with further signature lines, as a note. A line that is there
+    /// already is not doubled.
+    ///
+    /// # Errors
+    /// [`NoteError::NotANote`] when a line is no signature line.
+    pub(crate) fn with_lines(&self, lines: &str) -> Result<String, NoteError> {
+        let mut signatures = self.signatures.clone();
+        for line in lines.lines() {
+            let signature = Signature::parse(line).ok_or(NoteError::NotANote)?;
+            if !signatures.contains(&signature) {
+                signatures.push(signature);
+            }
+        }
+        let lines: String = signatures.iter().map(Signature::line).collect();
+        Ok(format!("{}\n{lines}", self.text))
+    }
+
+    /// Origin, size and root, when the text is that of a checkpoint.
+    pub(crate) fn state(&self) -> Result<(&str, u64, Hash), NoteError> {
+        let mut lines = self.text.lines();
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
+        else {
+            return Err(NoteError::NotACheckpoint);
+        };
+        let number: u64 = size.parse().map_err(|_| NoteError::NotACheckpoint)?;
+        let root = BASE64.decode(root).map_err(|_| NoteError::NotACheckpoint)?;
+        let root: Hash = root.try_into().map_err(|_| NoteError::NotACheckpoint)?;
+        if origin.is_empty() || number.to_string() != size {
+            return Err(NoteError::NotACheckpoint);
+        }
+        Ok((origin, number, root))
+    }
+}
+
+/// The message that an Ed25519 cosignature signs.
+fn cosigned_text(time: u64, text: &str) -> Vec<u8> {
+    format!("cosignature/v1\ntime {time}\n{text}").into_bytes()
+}
+
+/// The `cosigned_message` that ML-DSA-44 signs. `None` when a name is too long.
+fn cosigned_message(
+    cosigner: &str,
+    time: u64,
+    origin: &str,
+    size: u64,
+    root: &Hash,
+) -> Option<Vec<u8>> {
+    let mut message = ML_DSA_44_LABEL.to_vec();
+    message.push(u8::try_from(cosigner.len()).ok()?);
+    message.extend_from_slice(cosigner.as_bytes());
+    message.extend_from_slice(&time.to_be_bytes());
+    message.push(u8::try_from(origin.len()).ok()?);
+    message.extend_from_slice(origin.as_bytes());
+    message.extend_from_slice(&0_u64.to_be_bytes());
+    message.extend_from_slice(&size.to_be_bytes());
+    message.extend_from_slice(root);
+    Some(message)
 }
 
 /// A public key that notes are checked with: a log's, or a witness's. Text form
@@ -100,11 +180,12 @@ impl Note {
 pub struct VerifierKey {
     name: String,
     kind: u8,
-    public: [u8; 32],
+    public: Vec<u8>,
 }
 
 impl VerifierKey {
-    /// Reads a vkey of type 0x01 (Ed25519) or 0x04 (Ed25519 with a time).
+    /// Reads a vkey of type 0x01 (Ed25519), 0x04 (Ed25519 with a time) or 0x06
+    /// (ML-DSA-44 with a time).
     ///
     /// # Errors
     /// [`NoteError::NotAKey`].
@@ -115,9 +196,12 @@ impl VerifierKey {
         };
         let key = BASE64.decode(key).map_err(|_| NoteError::NotAKey)?;
         let (kind, public) = key.split_first().ok_or(NoteError::NotAKey)?;
-        let public: [u8; 32] = public.try_into().map_err(|_| NoteError::NotAKey)?;
-        let key = Self { name: name.to_owned(), kind: *kind, public };
-        let known = matches!(*kind, ED25519_KEY | COSIGNATURE_KEY);
+        let known = match *kind {
+            ED25519_KEY | COSIGNATURE_KEY => public.len() == 32,
+            ML_DSA_44_KEY => public.len() == ML_DSA_44_KEY_BYTES,
+            _ => false,
+        };
+        let key = Self { name: name.to_owned(), kind: *kind, public: public.to_vec() };
         let right = known && is_name(name) && key.to_string() == vkey && hash.len() == 8;
         if right { Ok(key) } else { Err(NoteError::NotAKey) }
     }
@@ -127,27 +211,51 @@ impl VerifierKey {
         &self.name
     }
 
+    /// The algorithm of the key, for people.
+    pub fn algorithm(&self) -> &'static str {
+        if self.kind == ML_DSA_44_KEY { "ML-DSA-44" } else { "Ed25519" }
+    }
+
+    /// Whether the key is of a type that witnesses cosign with.
+    pub(crate) fn is_cosigner(&self) -> bool {
+        matches!(self.kind, COSIGNATURE_KEY | ML_DSA_44_KEY)
+    }
+
+    /// Whether the key signs any text, not checkpoints only.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.kind == ED25519_KEY
+    }
+
+    /// Name and key id, as they stand in signature lines.
+    pub(crate) fn signer(&self) -> (&str, [u8; 4]) {
+        (&self.name, key_id(&self.name, self.kind, &self.public))
+    }
+
     /// Whether this key signed `note`.
     pub(crate) fn check(&self, note: &Note) -> Result<(), NoteError> {
-        let id = key_id(&self.name, self.kind, &self.public);
-        let mut mine =
-            note.signatures.iter().filter(|s| s.name == self.name && s.key_id == id).peekable();
+        let mut mine = note.signatures.iter().filter(|s| s.signer() == self.signer()).peekable();
         if mine.peek().is_none() {
             return Err(NoteError::NotSigned);
         }
-        let fits = |signature: &Signature| {
-            let (message, bytes) = match (self.kind, signature.bytes.split_at_checked(8)) {
-                (COSIGNATURE_KEY, Some((time, bytes))) => {
-                    let time = time.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-                    (format!("cosignature/v1\ntime {time}\n{}", note.text), bytes)
-                }
-                (COSIGNATURE_KEY, None) => return false,
-                _ => (note.text.clone(), signature.bytes.as_slice()),
-            };
-            let key = UnparsedPublicKey::new(&ED25519, &self.public);
-            key.verify(message.as_bytes(), bytes).is_ok()
-        };
+        let fits = |signature: &Signature| self.fits(note, &signature.bytes).is_some();
         if mine.all(fits) { Ok(()) } else { Err(NoteError::WrongSignature) }
+    }
+
+    /// `Some` when `signature` is this key's of the note's text.
+    fn fits(&self, note: &Note, signature: &[u8]) -> Option<()> {
+        if self.kind == ED25519_KEY {
+            let key = UnparsedPublicKey::new(&ED25519, &self.public);
+            return key.verify(note.text.as_bytes(), signature).ok();
+        }
+        let (time, signature) = signature.split_first_chunk::<8>()?;
+        let time = u64::from_be_bytes(*time);
+        if self.kind == COSIGNATURE_KEY {
+            let key = UnparsedPublicKey::new(&ED25519, &self.public);
+            return key.verify(&cosigned_text(time, &note.text), signature).ok();
+        }
+        let (origin, size, root) = note.state().ok()?;
+        let message = cosigned_message(&self.name, time, origin, size, &root)?;
+        UnparsedPublicKey::new(&ML_DSA_44, &self.public).verify(&message, signature).ok()
     }
 }
 
@@ -167,6 +275,7 @@ pub struct CheckpointSigner {
     verifier: VerifierKey,
     /// Signers before a change of keys, who still sign beside this one.
     former: Vec<CheckpointSigner>,
+    second: Option<Cosigner>,
 }
 
 impl std::fmt::Debug for CheckpointSigner {
@@ -185,10 +294,24 @@ impl CheckpointSigner {
         let named = is_name(origin).then_some(());
         let pair = named.and_then(|()| Ed25519KeyPair::from_seed_unchecked(seed).ok());
         let pair = pair.ok_or(NoteError::NotAName)?;
-        let mut public = [0; 32];
-        public.copy_from_slice(pair.public_key().as_ref());
+        let public = pair.public_key().as_ref().to_vec();
         let verifier = VerifierKey { name: origin.to_owned(), kind: ED25519_KEY, public };
-        Ok(Self { name: origin.to_owned(), pair, verifier, former: Vec::new() })
+        Ok(Self { name: origin.to_owned(), pair, verifier, former: Vec::new(), second: None })
+    }
+
+    /// The same signer, which also signs checkpoints by ML-DSA-44 with the key of
+    /// this seed (FIPS 204 section 5.1).
+    ///
+    /// # Errors
+    /// [`NoteError::NotAName`] when the name is too long for it.
+    pub fn with_ml_dsa_44(self, seed: &[u8; 32]) -> Result<Self, NoteError> {
+        let second = Cosigner::ml_dsa_44(&self.name, seed)?;
+        Ok(Self { second: Some(second), ..self })
+    }
+
+    /// The second public key, when there is one.
+    pub fn second_verifier(&self) -> Option<&VerifierKey> {
+        self.second.as_ref().map(Cosigner::verifier)
     }
 
     /// This signer with one before it, which signs everything, too: while keys change,
@@ -231,6 +354,81 @@ impl CheckpointSigner {
     }
 }
 
+/// A key that cosigns checkpoints: a witness's, or a log's second one. `Debug`
+/// prints the name only.
+pub struct Cosigner {
+    pair: CosignerPair,
+    verifier: VerifierKey,
+}
+
+enum CosignerPair {
+    Ed25519(Ed25519KeyPair),
+    MlDsa44(Box<PqdsaKeyPair>),
+}
+
+impl std::fmt::Debug for Cosigner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cosigner({})", self.verifier.name)
+    }
+}
+
+impl Cosigner {
+    /// Cosigns as `name` by Ed25519 with the key of this seed.
+    ///
+    /// # Errors
+    /// [`NoteError::NotAName`].
+    pub fn ed25519(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
+        let pair = is_name(name).then(|| Ed25519KeyPair::from_seed_unchecked(seed).ok()).flatten();
+        let pair = pair.ok_or(NoteError::NotAName)?;
+        let public = pair.public_key().as_ref().to_vec();
+        let verifier = VerifierKey { name: name.to_owned(), kind: COSIGNATURE_KEY, public };
+        Ok(Self { pair: CosignerPair::Ed25519(pair), verifier })
+    }
+
+    /// Cosigns as `name` by ML-DSA-44 with the key of this seed.
+    ///
+    /// # Errors
+    /// [`NoteError::NotAName`].
+    pub fn ml_dsa_44(name: &str, seed: &[u8; 32]) -> Result<Self, NoteError> {
+        let fits = is_name(name) && name.len() <= usize::from(u8::MAX);
+        let pair = fits.then(|| PqdsaKeyPair::from_seed(&ML_DSA_44_SIGNING, seed).ok()).flatten();
+        let pair = pair.ok_or(NoteError::NotAName)?;
+        let public = pair.public_key().as_ref().to_vec();
+        let verifier = VerifierKey { name: name.to_owned(), kind: ML_DSA_44_KEY, public };
+        Ok(Self { pair: CosignerPair::MlDsa44(Box::new(pair)), verifier })
+    }
+
+    /// The public key to check this cosigner's lines with.
+    pub fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    /// The signature line for a checkpoint as of `time`, in seconds since 1970; 0
+    /// says nothing of the time.
+    ///
+    /// # Errors
+    /// [`NoteError::NotACheckpoint`] when the note is none.
+    pub(crate) fn line(&self, note: &Note, time: u64) -> Result<String, NoteError> {
+        let (origin, size, root) = note.state()?;
+        let mut bytes = time.to_be_bytes().to_vec();
+        match &self.pair {
+            CosignerPair::Ed25519(pair) => {
+                bytes.extend_from_slice(pair.sign(&cosigned_text(time, &note.text)).as_ref());
+            }
+            CosignerPair::MlDsa44(pair) => {
+                let message = cosigned_message(&self.verifier.name, time, origin, size, &root);
+                let message = message.ok_or(NoteError::NotACheckpoint)?;
+                let mut signature = vec![0; ML_DSA_44_SIGNING.signature_len()];
+                let signed = pair.sign(&message, &mut signature);
+                signed.map_err(|_| NoteError::NotACheckpoint)?;
+                bytes.extend_from_slice(&signature);
+            }
+        }
+        let (name, key_id) = self.verifier.signer();
+        Ok(Signature { name: name.to_owned(), key_id, bytes }.line())
+    }
+}
+
 /// The state of a log at one size, with the note that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -244,7 +442,31 @@ impl Checkpoint {
     /// A checkpoint of the log that `signer` signs for.
     pub(crate) fn sign(signer: &CheckpointSigner, size: u64, root: Hash) -> Self {
         let text = format!("{}\n{size}\n{}\n", signer.name, BASE64.encode(root));
-        Self { origin: signer.name.clone(), size, root, note: signer.sign(&text) }
+        let note = signer.sign(&text);
+        Self { origin: signer.name.clone(), size, root, note }.signed_again(signer)
+    }
+
+    /// With the second signature of each signer that has a second key.
+    fn signed_again(mut self, signer: &CheckpointSigner) -> Self {
+        let seconds =
+            std::iter::once(signer).chain(&signer.former).filter_map(|s| s.second.as_ref());
+        for second in seconds {
+            // A note of ours is a checkpoint, so that there is always a line.
+            let signed = Note::parse(&self.note).and_then(|n| Ok((second.line(&n, 0)?, n)));
+            if let Ok(note) = signed.and_then(|(line, note)| note.with_lines(&line)) {
+                self.note = note;
+            }
+        }
+        self
+    }
+
+    /// The same checkpoint with further signature lines.
+    ///
+    /// # Errors
+    /// [`NoteError::NotANote`] when a line is no signature line.
+    pub fn with_lines(&self, lines: &str) -> Result<Self, NoteError> {
+        let note = Note::parse(&self.note)?.with_lines(lines)?;
+        Ok(Self { note, ..self.clone() })
     }
 
     /// Reads a checkpoint and checks that `key` signed it for `origin`.
@@ -253,22 +475,12 @@ impl Checkpoint {
     /// [`NoteError`]: what is wrong with it.
     pub fn parse(note: &str, origin: &str, key: &VerifierKey) -> Result<Self, NoteError> {
         let parsed = Note::parse(note)?;
-        let mut lines = parsed.text.lines();
-        let (Some(first), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
-        else {
-            return Err(NoteError::NotACheckpoint);
-        };
-        if first != origin {
+        let (named, size, root) = parsed.state()?;
+        if named != origin {
             return Err(NoteError::OtherOrigin);
         }
         key.check(&parsed)?;
-        let number: u64 = size.parse().map_err(|_| NoteError::NotACheckpoint)?;
-        let root = BASE64.decode(root).map_err(|_| NoteError::NotACheckpoint)?;
-        let root: Hash = root.try_into().map_err(|_| NoteError::NotACheckpoint)?;
-        if number.to_string() != size {
-            return Err(NoteError::NotACheckpoint);
-        }
-        Ok(Self { origin: origin.to_owned(), size: number, root, note: note.to_owned() })
+        Ok(Self { origin: origin.to_owned(), size, root, note: note.to_owned() })
     }
 
     /// The name of the log.
@@ -347,6 +559,43 @@ mod tests {
         assert_eq!(key.check(&parsed), Ok(()));
         let other = Note::parse(&note.replace("answer", "Answer")).expect("a note");
         assert_eq!(key.check(&other), Err(NoteError::WrongSignature));
+    }
+
+    #[test]
+    fn a_cosignature_of_the_specification_s_form_verifies_and_binds_its_time() {
+        let note = Checkpoint::sign(&signer(), 42, [9; 32]);
+        let parsed = Note::parse(note.note()).expect("a note");
+        for cosigner in [
+            Cosigner::ed25519("witness.example/w1", &[3; 32]).expect("a name"),
+            Cosigner::ml_dsa_44("witness.example/w1", &[3; 32]).expect("a name"),
+        ] {
+            let line = cosigner.line(&parsed, 1_679_315_147).expect("signs");
+            let both = note.with_lines(&line).expect("a line");
+            let read = VerifierKey::parse(&cosigner.verifier().to_string()).expect("a key");
+            let cosigned = Note::parse(both.note()).expect("a note");
+            assert_eq!(read.check(&cosigned), Ok(()));
+            assert_eq!(read.check(&parsed), Err(NoteError::NotSigned));
+            let mut later = cosigned.clone();
+            later.signatures[1].bytes[7] ^= 1;
+            assert_eq!(read.check(&later), Err(NoteError::WrongSignature));
+            let other = both.note().replacen("\n42\n", "\n43\n", 1);
+            let other = Note::parse(&other).expect("a note");
+            assert_eq!(read.check(&other), Err(NoteError::WrongSignature));
+        }
+    }
+
+    #[test]
+    fn p13_a_checkpoint_has_a_second_signature_by_ml_dsa_44() {
+        let signer = signer().with_ml_dsa_44(&[8; 32]).expect("a name");
+        let checkpoint = Checkpoint::sign(&signer, 42, [9; 32]);
+        let parsed = Note::parse(checkpoint.note()).expect("a note");
+        let second = signer.second_verifier().expect("a second key");
+        assert_eq!((parsed.signatures.len(), second.algorithm()), (2, "ML-DSA-44"));
+        assert_eq!((signer.verifier().check(&parsed), second.check(&parsed)), (Ok(()), Ok(())));
+        let other = CheckpointSigner::from_seed("example.org/log", &[7; 32]).expect("a name");
+        let other = other.with_ml_dsa_44(&[7; 32]).expect("a name");
+        let other = other.second_verifier().expect("a second key").check(&parsed);
+        assert_eq!(other, Err(NoteError::NotSigned));
     }
 
     #[test]

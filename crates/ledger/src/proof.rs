@@ -25,6 +25,11 @@ fn subtree<S: HashSource>(source: &mut S, low: u64, high: u64) -> Result<Hash, S
     Ok(node_hash(&subtree(source, low, middle)?, &subtree(source, middle, high)?))
 }
 
+/// The root of the tree of the first `size` leaves.
+pub(crate) fn root_of<S: HashSource>(source: &mut S, size: u64) -> Result<Hash, S::Error> {
+    if size == 0 { Ok(crate::tree::empty_root()) } else { subtree(source, 0, size) }
+}
+
 /// The inclusion proof of leaf `index` in the tree of `size`: PATH(m, D\[n\]).
 pub(crate) fn inclusion<S: HashSource>(
     source: &mut S,

@@ -215,6 +215,8 @@ fn desk() -> Outcome<Desk> {
         size: 184_203,
         checkpoint: format!("hie.example/ledger\n184203\n{root}\n\n— hie.example/ledger A9x0"),
         verifier_key: "hie.example/ledger+7f3a21c0+AXb1".into(),
+        second_key: None,
+        witnessed: None,
         root,
     };
     Ok(Desk {

@@ -20,6 +20,7 @@ mod error;
 mod fhir;
 mod http;
 mod intake;
+mod ledger;
 mod mllp;
 mod ops;
 mod router;

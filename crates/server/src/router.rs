@@ -11,7 +11,7 @@ use holdfast_exchange::ExchangeError;
 use crate::caller::{Peer, RequestContext};
 use crate::error::{Failure, as_json};
 use crate::state::AppState;
-use crate::{auth, console, fhir, intake, ops};
+use crate::{auth, console, fhir, intake, ledger, ops};
 
 /// Every door that speaks HTTP. Each request needs a [`Peer`] in its extensions.
 pub fn router(state: AppState) -> Router {
@@ -20,6 +20,7 @@ pub fn router(state: AppState) -> Router {
         .merge(auth::routes())
         .merge(intake::routes())
         .merge(ops::routes())
+        .merge(ledger::routes())
         .merge(fhir::routes())
         .merge(console::routes())
         .fallback(no_such_page)

@@ -7,6 +7,7 @@ mod notices;
 mod office;
 mod reviews;
 mod scope;
+mod transparency;
 mod watchman;
 
 pub use emergencies::EmergencyItem;

@@ -23,6 +23,8 @@ pub(crate) struct Office {
     pub told: Mutex<Vec<Vec<u8>>>,
     /// Kept payloads that failed for a reason of ours; tried again after a restart.
     pub stuck: Mutex<HashSet<MessageId>>,
+    /// Which witnesses are asked, as a policy's TOML; goes into evidence bundles.
+    pub witness_policy: Mutex<Option<String>>,
     /// Held while a new record is matched to a person.
     pub placing: tokio::sync::Mutex<()>,
 }
@@ -39,6 +41,7 @@ impl Office {
             honey: Mutex::new(honey),
             told: Mutex::default(),
             stuck: Mutex::default(),
+            witness_policy: Mutex::default(),
             placing: tokio::sync::Mutex::default(),
         })
     }

@@ -23,6 +23,10 @@ pub struct LedgerState {
     pub checkpoint: String,
     /// The key that verifies it, as a C2SP verifier key.
     pub verifier_key: String,
+    /// The log's second key (ML-DSA-44), as a C2SP verifier key.
+    pub second_key: Option<String>,
+    /// The newest checkpoint that witnesses have cosigned.
+    pub witnessed: Option<String>,
 }
 
 impl Exchange {
@@ -88,23 +92,6 @@ impl Exchange {
         self.all_entries(&Filter { organization, ..filter.clone() }).await
     }
 
-    /// An evidence bundle that verifies offline, also by those who saw the ledger at
-    /// one of the sizes in `seen` before.
-    ///
-    /// # Errors
-    /// [`ExchangeError::NotPermitted`], [`ExchangeError::KeeperAway`].
-    pub async fn evidence(
-        &self,
-        ask: &Ask,
-        filter: &Filter,
-        seen: &[u64],
-    ) -> Result<Vec<u8>, ExchangeError> {
-        self.require_task(ask, Task::Ledger).await?;
-        let organization = self.within_reach(ask, filter.organization.as_ref())?;
-        let filter = Filter { organization, ..filter.clone() };
-        Ok(self.keeper().export_bundle(&filter, seen).await?)
-    }
-
     /// Where the ledger stands; open to everybody who is signed in, because a
     /// checkpoint says nothing about anybody.
     ///
@@ -117,6 +104,8 @@ impl Exchange {
             root: data_encoding::HEXLOWER.encode(&status.root),
             checkpoint: status.checkpoint,
             verifier_key: status.log_vkey,
+            second_key: status.log_second_vkey,
+            witnessed: status.witnessed,
         })
     }
 

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::keyring::Keys;
-use crate::primitive::place;
+use crate::primitive::{Secret, place};
 use crate::root::{FILE_NAME, OpenRoot, RootError, private_dir};
 use crate::steps::Steps;
 use crate::table::{KeyTable, TableError};
@@ -306,11 +306,18 @@ async fn publish_checkpoints(ledger: Arc<Ledger>) {
 fn signer(origin: &str, keys: &Keys) -> Option<CheckpointSigner> {
     let mut all = keys.all();
     let (_, newest) = all.next()?;
-    let mut signer = CheckpointSigner::from_seed(origin, newest.bytes()).ok()?;
+    let mut signer = twofold(origin, newest)?;
     for (_, older) in all {
-        signer = signer.with_former(CheckpointSigner::from_seed(origin, older.bytes()).ok()?);
+        signer = signer.with_former(twofold(origin, older)?);
     }
     Some(signer)
+}
+
+/// A signer by Ed25519 with this seed, and by ML-DSA-44 with one derived from it.
+fn twofold(origin: &str, seed: &Secret) -> Option<CheckpointSigner> {
+    let second = seed.derive("holdfast/v1/ledger-signer/ml-dsa-44");
+    let signer = CheckpointSigner::from_seed(origin, seed.bytes()).ok()?;
+    signer.with_ml_dsa_44(second.bytes()).ok()
 }
 
 /// Seals the ledger's bodies, each bound to its index, and the blocks of its query

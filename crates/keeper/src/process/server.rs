@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use holdfast_base::{OrganizationId, PatientId};
-use holdfast_ledger::{Entry, Event, Filter, Ledger};
+use holdfast_ledger::{Entry, Event, ExportOptions, Filter, Ledger};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,6 +23,7 @@ use crate::protocol::{
     Answer, ENTRIES_COUNT_MAX, KeeperStatus, PART_BYTES, PATIENTS_COUNT_MAX, REASON_BYTES_MAX,
     Request, WireOrganization, WireRelease, WireServiceKeys, decode, encode_sized, read_frame,
 };
+use crate::public;
 use crate::table::{KeyTable, Organization};
 
 /// Requests of one connection under way; beyond that, its frames wait.
@@ -222,8 +223,18 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
         Request::Keys(asked) => Answer::Keys(shared.keys(asked).await?),
         Request::Status => Answer::Status(shared.status().await?),
         Request::Query { filter, after, limit } => shared.query(filter, after, limit).await?,
-        Request::ExportBundle { filter, seen } => return shared.export(filter, seen, reply).await,
         Request::Touched { filter } => return shared.touched(filter, reply).await,
+        Request::ExportBundle { filter, seen } => {
+            let options = ExportOptions { seen, ..ExportOptions::default() };
+            return shared.export(filter, options, reply).await;
+        }
+        Request::ExportBundleWith { filter, options } => {
+            return shared.export(filter, options, reply).await;
+        }
+        Request::Public(request) => {
+            let ledger = Arc::clone(&shared.ledger);
+            Answer::Public(blocking(move || public::answer(&ledger, request)).await?)
+        }
     };
     reply.send(&answered, 4 << 10).await;
     Ok(())
@@ -301,6 +312,8 @@ impl Shared {
                 root: ledger.root(),
                 checkpoint: ledger.checkpoint().map(|c| c.note().to_owned()).unwrap_or_default(),
                 log_vkey: ledger.vkey(),
+                log_second_vkey: ledger.second_vkey(),
+                witnessed: ledger.witnessed().map(|c| c.note().to_owned()),
                 patients_count: table.patients_count(),
                 organizations: organizations.iter().map(|keys| keys.id.clone()).collect(),
                 suspended,
@@ -366,12 +379,17 @@ impl Shared {
     }
 
     /// Sends a bundle in parts.
-    async fn export(&self, filter: Filter, seen: Vec<u64>, reply: &Reply) -> Result<(), Refused> {
+    async fn export(
+        &self,
+        filter: Filter,
+        options: ExportOptions,
+        reply: &Reply,
+    ) -> Result<(), Refused> {
         let ledger = Arc::clone(&self.ledger);
         let (parts, mut queue) = mpsc::channel(2);
         let writing = tokio::task::spawn_blocking(move || {
             let mut out = Parts { part: Vec::with_capacity(PART_BYTES), parts };
-            ledger.export_bundle_since(&filter, &seen, &mut out).map_err(fault)?;
+            ledger.export_bundle_with(&filter, &options, &mut out).map_err(fault)?;
             Ok::<_, Refused>(out.part)
         });
         while let Some(bytes) = queue.recv().await {

@@ -334,6 +334,11 @@ impl Ledger {
         *published = None;
     }
 
+    /// The log's second public key, when it has one.
+    pub fn second_vkey(&self) -> Option<String> {
+        self.signer().second_verifier().map(ToString::to_string)
+    }
+
     /// Number of durable entries.
     #[allow(clippy::len_without_is_empty)] // A ledger has its first entry from the start.
     pub fn len(&self) -> u64 {
@@ -528,6 +533,10 @@ impl Ledger {
             sealer: self.sealer(),
             cache: &self.cache,
         }
+    }
+
+    pub(crate) fn medium(&self) -> &dyn Medium {
+        &*self.medium
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -10,7 +10,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{Policy, Report, Subject, Tampering, Violation, Violations, check_checkpoint};
 use crate::Entry;
-use crate::bundle::{INDEX_MARK, Manifest, Part, TITLE, index_line};
+use crate::bundle::{
+    INDEX_MARK, Manifest, PREAMBLE_LINES, PREAMBLE_MARK, Part, TITLE, TITLE_V1, index_line,
+    preamble, sentence,
+};
 use crate::leaf::{SALT_BYTES, commitment, leaf_data};
 use crate::note::Checkpoint;
 use crate::proof::{is_consistent, is_included, may_be_consistent};
@@ -52,13 +55,20 @@ impl BundleCheck<'_> {
     /// Gives a report if it comes to the end; it counts only if nothing was found.
     fn bundle(&mut self, bytes: &[u8]) -> Option<Report> {
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-        if lines.first().is_none_or(|line| *line != format!("{TITLE}\n").as_bytes()) {
+        let is_title =
+            |title: &str| lines.first().is_some_and(|l| *l == format!("{title}\n").as_bytes());
+        let in_words = !is_title(TITLE_V1);
+        if in_words && !is_title(TITLE) {
             self.add(Some(1), None, Tampering::Malformed);
         }
-        let is_index = |line: &&&[u8]| line.starts_with(INDEX_MARK.as_bytes());
-        let index_count = lines.iter().skip(1).take_while(is_index).count();
-        let index = self.index(&lines[1.min(lines.len())..(1 + index_count).min(lines.len())]);
-        let mut parts = self.parts(&lines, 1 + index_count);
+        let count_of = |from: usize, mark: &str| {
+            lines.iter().skip(from).take_while(|line| line.starts_with(mark.as_bytes())).count()
+        };
+        let head = 1 + if in_words { count_of(1, PREAMBLE_MARK) } else { 0 };
+        let index_count = count_of(head, INDEX_MARK);
+        let index_end = (head + index_count).min(lines.len());
+        let index = self.index(&lines[head.min(index_end)..index_end], head, in_words);
+        let mut parts = self.parts(&lines, head + index_count);
 
         let manifest = match parts.last() {
             Some((_, Part::Manifest { .. })) => parts.pop(),
@@ -74,18 +84,33 @@ impl BundleCheck<'_> {
 
         let mut parts = parts.into_iter();
         let Some((line, Part::Checkpoint { note })) = parts.next() else {
-            self.add(Some(2 + index_count), None, Tampering::Missing);
+            self.add(Some(1 + index_end), None, Tampering::Missing);
             return None;
         };
         let (checkpoint, witnesses_count) = check_checkpoint(&note, self.policy)
             .map_err(|what| self.add(Some(line), None, what))
             .ok()?;
 
+        let mut parts = parts.peekable();
+        if let Some((line, Part::Policy { toml })) =
+            parts.next_if(|(_, part)| in_words && matches!(part, Part::Policy { .. }))
+        {
+            self.enclosed_policy(line, &toml);
+        }
         let (consistency, entries): (Vec<Placed>, Vec<Placed>) =
             parts.partition(|(_, part)| matches!(part, Part::Consistency { .. }));
         self.proofs(&checkpoint, &consistency);
         self.compare_with_seen(&checkpoint, line, &consistency);
-        let there = self.entries(&checkpoint, &index, entries);
+        if in_words {
+            let due = preamble(checkpoint.origin(), checkpoint.size(), entries.len());
+            let due = due.iter().map(|line| format!("{line}\n"));
+            let differs = due.zip(&lines[1..]).position(|(due, line)| due.as_bytes() != *line);
+            let differs = differs.or((head != 1 + PREAMBLE_LINES).then_some(0));
+            if let Some(place) = differs {
+                self.add(Some(2 + place), None, Tampering::PreambleDiffers);
+            }
+        }
+        let there = self.entries(&checkpoint, &index, entries, in_words);
         for (line_index, (line, _)) in &index {
             if !there.contains(line_index) {
                 self.add(Some(*line), Some(*line_index), Tampering::Missing);
@@ -99,17 +124,31 @@ impl BundleCheck<'_> {
             root: checkpoint.root(),
             entries_count: there.len() as u64,
             witnesses_count,
+            witnessed_size: checkpoint.size(),
             compared_with_seen: self.policy.seen.is_some(),
         })
     }
 
-    /// The readable index by entry.
-    fn index(&mut self, lines: &[&[u8]]) -> Lines {
+    /// The policy that the exporter enclosed: it must be of the log and key that the
+    /// verifier trusts. Which witnesses count is the verifier's to say.
+    fn enclosed_policy(&mut self, line: usize, toml: &str) {
+        let fits = |enclosed: Policy| {
+            enclosed.origin == self.policy.origin && enclosed.key == self.policy.key
+        };
+        if !Policy::parse(toml).is_ok_and(fits) {
+            self.add(Some(line), None, Tampering::PolicyDiffers);
+        }
+    }
+
+    /// The readable index by entry; `before` lines stand before it.
+    fn index(&mut self, lines: &[&[u8]], before: usize, in_words: bool) -> Lines {
+        let mark = if in_words { "# Entry " } else { INDEX_MARK };
+        let end = if in_words { ',' } else { ' ' };
         let mut index = Lines::new();
-        for (line, number) in lines.iter().zip(2..) {
+        for (line, number) in lines.iter().zip(before + 1..) {
             let text = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n'));
-            let entry = text
-                .and_then(|text| text.strip_prefix(INDEX_MARK)?.split(' ').next()?.parse().ok());
+            let entry =
+                text.and_then(|text| text.strip_prefix(mark)?.split(end).next()?.parse().ok());
             match (entry, text) {
                 (Some(entry), Some(text)) if !text.contains(char::is_control) => {
                     if index.last_key_value().is_some_and(|(last, _)| *last >= entry) {
@@ -181,6 +220,7 @@ impl BundleCheck<'_> {
         checkpoint: &Checkpoint,
         index: &Lines,
         entries: Vec<Placed>,
+        in_words: bool,
     ) -> BTreeSet<u64> {
         let mut there = BTreeSet::new();
         for (line, part) in entries {
@@ -207,7 +247,8 @@ impl BundleCheck<'_> {
                 self.add(Some(line), Some(number), Tampering::Malformed);
                 continue;
             };
-            let due = index_line(holdfast_base::LedgerIndex(number), &entry);
+            let write = if in_words { sentence } else { index_line };
+            let due = write(holdfast_base::LedgerIndex(number), &entry);
             match index.get(&number) {
                 Some((_, text)) if *text == due => {}
                 Some((line, _)) => self.add(Some(*line), Some(number), Tampering::IndexDiffers),

@@ -49,6 +49,7 @@ pub(super) fn check(dir: &Path, policy: &Policy) -> Result<Report, Vec<Violation
             root: signed.root(),
             entries_count: size,
             witnesses_count,
+            witnessed_size: size,
             compared_with_seen: policy.seen.is_some(),
         }),
         _ => Err(violations),

@@ -10,6 +10,7 @@ mod folder;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod witnessed;
 
 use std::fmt;
 use std::fs;
@@ -18,10 +19,10 @@ use std::path::Path;
 use holdfast_base::LedgerIndex;
 
 use crate::layout::CHECKPOINT;
-use crate::note::{Checkpoint, Note, NoteError};
+use crate::note::{Checkpoint, NoteError};
 use crate::tree::Hash;
 
-pub use policy::{Policy, PolicyError, Seen};
+pub use policy::{LogKey, Policy, PolicyError, Seen, Witness};
 
 /// No more violations than this are listed: the first ones say where to look.
 const VIOLATIONS_MAX: usize = 200;
@@ -43,6 +44,8 @@ pub struct Report {
     pub entries_count: u64,
     /// Witnesses that cosigned, of those in the policy.
     pub witnesses_count: usize,
+    /// Number of entries that they cosigned: in a folder it may be less than all.
+    pub witnessed_size: u64,
     /// Whether the log was compared with a state seen before.
     pub compared_with_seen: bool,
 }
@@ -74,6 +77,14 @@ impl fmt::Display for Report {
         write!(f, "signed size {}, root {root}", self.size)?;
         if self.witnesses_count > 0 {
             write!(f, ", {} witnesses", self.witnesses_count)?;
+            let later = self.size.saturating_sub(self.witnessed_size);
+            if later > 0 {
+                write!(
+                    f,
+                    " of the first {}; the last {later} by the log alone",
+                    self.witnessed_size
+                )?;
+            }
         }
         if !self.compared_with_seen {
             write!(f, "; not compared with a checkpoint seen before")?;
@@ -186,6 +197,12 @@ pub enum Tampering {
     /// A line of the readable index is not what the entry says.
     #[error("the readable index says something else than the entry")]
     IndexDiffers,
+    /// The lines above the index are not those that belong to this bundle.
+    #[error("the lines above the index are not those that belong there")]
+    PreambleDiffers,
+    /// The enclosed policy is of another log or key, or none.
+    #[error("the enclosed policy is none, or of another log or key than yours")]
+    PolicyDiffers,
     /// The manifest names an entry that is not there.
     #[error("dropped: the manifest names it, and it is not there")]
     Dropped,
@@ -234,7 +251,7 @@ pub fn verify_path(path: &Path, policy: &Policy) -> Result<Report, Vec<Violation
     let mut round = 1;
     loop {
         let before = fs::read(path.join(CHECKPOINT)).ok();
-        let outcome = folder::check(path, policy);
+        let outcome = witnessed::check(path, policy);
         let moved = before != fs::read(path.join(CHECKPOINT)).ok();
         if outcome.is_ok() || !moved || round == ROUNDS_MAX {
             return outcome;
@@ -243,20 +260,10 @@ pub fn verify_path(path: &Path, policy: &Policy) -> Result<Report, Vec<Violation
     }
 }
 
-/// Reads a checkpoint and checks log, signature and witnesses. Gives the number of
+/// Reads a checkpoint and checks log, signatures and witnesses. Gives the number of
 /// witnesses too.
 fn check_checkpoint(note: &str, policy: &Policy) -> Result<(Checkpoint, usize), Tampering> {
-    let checkpoint =
-        Checkpoint::parse(note, &policy.origin, &policy.key).map_err(Tampering::Note)?;
-    let parsed = Note::parse(note).map_err(Tampering::Note)?;
-    let mut found = 0;
-    for witness in &policy.witnesses {
-        match witness.check(&parsed) {
-            Ok(()) => found += 1,
-            Err(NoteError::NotSigned) => {}
-            Err(error) => return Err(Tampering::Note(error)),
-        }
-    }
+    let (checkpoint, found) = policy.read_checkpoint(note).map_err(Tampering::Note)?;
     let required = policy.witnesses_required;
     if found < required {
         return Err(Tampering::Witnesses { found, required });

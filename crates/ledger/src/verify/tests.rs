@@ -313,13 +313,14 @@ fn witnesses_are_counted_and_required() {
     let hex = data_encoding::HEXLOWER.encode(id);
     let key = STANDARD.encode([&[4], public].concat());
     let witness = VerifierKey::parse(&format!("witness.example+{hex}+{key}")).unwrap();
+    let witness = Witness { key: witness, url: None };
     let strict = Policy { witnesses: vec![witness], witnesses_required: 1, ..policy() };
     let found = violations(dir.path(), &strict);
     assert_eq!(found[0].what, Tampering::Witnesses { found: 0, required: 1 });
 
     let path = dir.path().join(CHECKPOINT);
     let note = fs::read_to_string(&path).unwrap();
-    let text = Note::parse(&note).unwrap().text;
+    let text = crate::note::Note::parse(&note).unwrap().text;
     // A cosignature as a witness makes it.
     let signature = pair.sign(format!("cosignature/v1\ntime 1432598400\n{text}").as_bytes());
     let line = [id, &1_432_598_400_u64.to_be_bytes(), signature.as_ref()].concat();
@@ -357,10 +358,15 @@ fn tampered(change: impl FnOnce(&mut Vec<String>)) -> Vec<Violation> {
     violations(&path, &policy().having_seen(&seen))
 }
 
-/// The line of the n-th entry in the bundle, from 0: after title, 86 index lines,
-/// checkpoint and consistency proof.
+/// The line of the n-th sentence, from 0: after title and preamble.
+fn index_line(n: usize) -> usize {
+    1 + 8 + n
+}
+
+/// The line of the n-th entry in the bundle, from 0: after 86 sentences, checkpoint,
+/// policy and consistency proof.
 fn entry_line(n: usize) -> usize {
-    1 + 86 + 2 + n
+    index_line(86) + 3 + n
 }
 
 #[test]
@@ -405,7 +411,7 @@ fn drop_from_a_bundle_is_found_and_the_entry_named() {
     assert!(found.iter().any(|v| v.index == Some(LedgerIndex(32)) && v.what == Tampering::Dropped));
     let found = tampered(|lines| {
         lines.remove(entry_line(4)); // And from the readable index.
-        lines.remove(1 + 4);
+        lines.remove(index_line(4));
     });
     assert!(found.iter().any(|v| v.index == Some(LedgerIndex(32)) && v.what == Tampering::Dropped));
 }
@@ -416,9 +422,9 @@ fn swap_in_a_bundle_is_found_and_the_line_named() {
     assert!(
         found.iter().any(|v| v.what == Tampering::OutOfOrder && v.line == Some(entry_line(5) + 1))
     );
-    let found = tampered(|lines| lines.swap(3, 4));
+    let found = tampered(|lines| lines.swap(index_line(2), index_line(3)));
     assert!(
-        found.iter().any(|v| v.what == Tampering::OutOfOrder && v.line == Some(5)),
+        found.iter().any(|v| v.what == Tampering::OutOfOrder && v.line == Some(13)),
         "{found:?}"
     );
     // The contents of two entries change places under their numbers.
@@ -438,7 +444,7 @@ fn swap_in_a_bundle_is_found_and_the_line_named() {
 
 #[test]
 fn truncation_of_a_bundle_is_found_at_any_line() {
-    for keep in [1, 50, 87, 88, 89, 120, entry_line(86)] {
+    for keep in [1, 5, 9, 50, 95, 96, 97, 98, 120, entry_line(86)] {
         let found = tampered(|lines| lines.truncate(keep));
         let at_end = |v: &Violation| v.what == Tampering::BundleTruncated && v.line == Some(keep);
         assert!(found.iter().any(at_end), "{keep}: {found:?}");
@@ -461,6 +467,21 @@ fn an_entry_of_another_bundle_of_the_same_log_is_found_as_added() {
     fs::write(&path, text).unwrap();
     let found = violations(&path, &policy());
     assert!(found.iter().any(|v| v.what == Tampering::Added && v.index == Some(LedgerIndex(598))));
+}
+
+#[test]
+fn an_enclosed_policy_of_another_log_or_key_is_found() {
+    let found = tampered(|lines| {
+        let line = &mut lines[index_line(86) + 1];
+        assert!(line.contains("\"part\":\"policy\""), "{line}");
+        *line = line.replace("origin = \\\"l", "origin = \\\"m");
+    });
+    assert!(found.iter().any(|v| v.what == Tampering::PolicyDiffers), "{found:?}");
+    let found =
+        tampered(|lines| lines[index_line(3)] = lines[index_line(3)].replace("keys", "kegs"));
+    assert!(found.iter().any(|v| v.what == Tampering::IndexDiffers && v.line == Some(13)));
+    let found = tampered(|lines| lines[2] = lines[2].replace("86", "87"));
+    assert!(found.iter().any(|v| v.what == Tampering::PreambleDiffers && v.line == Some(3)));
 }
 
 #[test]
@@ -495,9 +516,12 @@ fn no_part_of_a_public_folder_or_a_record_header_tells_an_entry() {
 #[test]
 fn a_policy_reads_back_and_wrong_ones_are_refused() {
     let (_dir, seen) = ledger();
+    let cosigner = crate::Cosigner::ed25519("w.example", &[3; 32]).unwrap();
+    let key = cosigner.verifier().clone();
     let whole = Policy {
-        witnesses: vec![policy().key],
+        witnesses: vec![Witness { key, url: Some("http://w.example".to_owned()) }],
         witnesses_required: 1,
+        log_keys: vec![LogKey { key: policy().key, from_size: 5, to_size: Some(9) }],
         ..policy().having_seen(&seen)
     };
     assert_eq!(Policy::parse(&whole.to_toml()), Ok(whole.clone()));
@@ -505,7 +529,7 @@ fn a_policy_reads_back_and_wrong_ones_are_refused() {
     let text = whole.to_toml();
     let wrong = |from: &str, to: &str| Policy::parse(&text.replace(from, to)).unwrap_err();
     assert!(matches!(wrong("origin", "orogin"), PolicyError::Form(_)));
-    assert!(matches!(wrong("key = \"l", "key = \"x"), PolicyError::Key { field: "key" }));
+    assert!(matches!(wrong("\nkey = \"l", "\nkey = \"x"), PolicyError::Key { .. }));
     assert!(matches!(wrong("required = 1", "required = 2"), PolicyError::Witnesses { .. }));
     assert!(matches!(wrong("root = \"", "root = \"AA"), PolicyError::Root));
 }

@@ -1,9 +1,12 @@
 //! The ledger, for those who check it.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
+use holdfast_base::LedgerIndex;
+use holdfast_exchange::Proof;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::question::Question;
@@ -27,21 +30,61 @@ pub(super) async fn state(
         "root": ledger.root,
         "checkpoint": ledger.checkpoint,
         "verifier_key": ledger.verifier_key,
+        "second_key": ledger.second_key,
+        "witnessed": ledger.witnessed,
     })))
 }
 
 /// `GET /ops/ledger/entries?…`: the latest that fit, in their order, and how many
-/// fit in all.
+/// fit in all. With `after` (-1 is the beginning): the page that follows that entry,
+/// and in `next` the `after` of the page that follows.
 pub(super) async fn entries(
     State(state): State<AppState>,
     Asking(ask): Asking,
     question: Question,
 ) -> Result<Json<Value>, Failure> {
     let limit = question.limit.unwrap_or(ENTRIES_DEFAULT).min(ENTRIES_MAX);
+    if let Some(after) = question.after {
+        let after = u64::try_from(after).ok().map(LedgerIndex);
+        let entries = state.exchange.ledger_page(&ask, &question.filter(), after, limit).await?;
+        let next = (entries.len() == limit).then(|| entries.last().map(|p| p.index)).flatten();
+        return Ok(Json(json!({ "entries": entries, "next": next })));
+    }
     let entries = state.exchange.ledger_entries(&ask, &question.filter()).await?;
     let total = entries.len();
     let latest = entries.get(total.saturating_sub(limit)..).unwrap_or_default();
     Ok(Json(json!({ "total": total, "entries": latest })))
+}
+
+/// `GET /ops/ledger/proof?entry=N[&size=S]`: that the entry is in the tree;
+/// `?from=A[&size=B]`: that the tree only grew.
+pub(super) async fn proof(
+    State(state): State<AppState>,
+    Asking(ask): Asking,
+    Query(asked): Query<AskedProof>,
+) -> Result<Json<Proof>, Failure> {
+    let proof = match asked {
+        AskedProof { entry: Some(entry), from: None, size } => {
+            state.exchange.prove_entry(&ask, entry, size).await
+        }
+        AskedProof { entry: None, from: Some(from), size } => {
+            state.exchange.prove_growth(&ask, from, size).await
+        }
+        _ => {
+            let text = "say `entry` (and `size`), or `from` (and `size`)";
+            return Err(Failure::incorrect(text));
+        }
+    };
+    Ok(Json(proof?))
+}
+
+/// Which proof is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskedProof {
+    entry: Option<u64>,
+    from: Option<u64>,
+    size: Option<u64>,
 }
 
 /// `GET /ops/ledger/bundle?…&seen=`: an evidence bundle that verifies offline, also
@@ -52,7 +95,8 @@ pub(super) async fn bundle(
     question: Question,
 ) -> Result<impl IntoResponse, Failure> {
     let seen = question.seen.clone();
-    let bundle = state.exchange.evidence(&ask, &question.filter(), &seen).await?;
+    let witnessed = question.witnessed.unwrap_or_default();
+    let bundle = state.exchange.evidence(&ask, &question.filter(), &seen, witnessed).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"evidence.bundle\""),

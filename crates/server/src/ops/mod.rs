@@ -28,6 +28,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/emergencies", get(emergencies::emergencies))
         .route("/ops/ledger/state", get(ledger::state))
         .route("/ops/ledger/entries", get(ledger::entries))
+        .route("/ops/ledger/proof", get(ledger::proof))
         .route("/ops/ledger/bundle", get(ledger::bundle))
         .route("/ops/accounts", get(accounts::accounts))
         .route("/ops/organizations", get(accounts::organizations))

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use holdfast_base::{OrganizationId, PrincipalId, SessionId, Timestamp};
+use holdfast_base::{OrganizationId, PatientId, PrincipalId, SessionId, Timestamp};
 use holdfast_exchange::{Filter, ScopeQuery};
 use holdfast_fhir::Issue;
 
@@ -26,6 +26,12 @@ pub(super) struct Question {
     kinds: Vec<String>,
     /// `seen`: sizes at which the asker saw the ledger before.
     pub seen: Vec<u64>,
+    /// `witnessed`: whether a bundle stands on what witnesses cosigned.
+    pub witnessed: Option<bool>,
+    /// `patient`: id of a patient's record, as entries name it.
+    patient: Option<PatientId>,
+    /// `after`: the index of the last entry of the page before; -1 for the first page.
+    pub after: Option<i64>,
     /// `format`.
     pub format: Option<String>,
     /// `limit`.
@@ -65,6 +71,9 @@ impl Question {
                 "organization" => set(&mut question.organization, &value),
                 "token" => set(&mut question.token, &value),
                 "address" => set(&mut question.address, &value),
+                "witnessed" => set(&mut question.witnessed, &value),
+                "patient" => set(&mut question.patient, &value),
+                "after" => set(&mut question.after, &value),
                 "format" => set(&mut question.format, &value),
                 "limit" => set(&mut question.limit, &value),
                 // A plus sign that was not escaped has become a space.
@@ -81,8 +90,8 @@ impl Question {
                     fits && question.seen.len() <= SEEN_COUNT_MAX
                 }
                 _ => {
-                    let known = "principal, session, token, address, organization, from, to, kind, seen, \
-                                 limit, format";
+                    let known = "principal, patient, session, token, address, organization, from, to, kind, \
+                                 after, seen, witnessed, limit, format";
                     problems.push(Issue::error(
                         "not-supported",
                         "query",
@@ -123,10 +132,10 @@ impl Question {
             session: self.session,
             address: self.address,
             organization: self.organization,
+            patients: self.patient.into_iter().collect(),
             from: self.from,
             to: self.to,
             kinds: self.kinds,
-            ..Filter::default()
         }
     }
 }

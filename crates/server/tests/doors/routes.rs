@@ -10,13 +10,17 @@ use crate::Doors;
 /// What is open without sign-in. A route that is added here wants a reason:
 /// `healthz` says nothing, `token` is where one signs in, `metadata` is the same
 /// for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
-/// nothing of anybody, and nor does its style sheet, whose path is no template.
-const OPEN: [(&str, &str); 5] = [
+/// nothing of anybody, and nor does its style sheet, whose path is no template; the
+/// public part of the ledger is salted commitments, for everybody's monitor.
+const OPEN: [(&str, &str); 8] = [
     ("GET", "/healthz"),
     ("POST", "/auth/token"),
     ("GET", "/fhir/{organization}/metadata"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
+    ("GET", "/ledger/checkpoint"),
+    ("GET", "/ledger/checkpoint.witnessed"),
+    ("GET", "/ledger/tile/{*rest}"),
 ];
 
 /// The route templates in the source, so that no route can be forgotten here.
