@@ -50,6 +50,9 @@ pub enum ExchangeError {
     /// The keeper does not answer: nothing can be opened.
     #[error("the keeper does not answer; no record can be opened until it does")]
     KeeperAway,
+    /// The index over all patients of the organization is not complete yet.
+    #[error("the index over all patients is being built; try again later")]
+    IndexUnfinished,
     /// An organization of this name exists already, or a setting is wrong.
     #[error("{0}")]
     Setting(&'static str),
@@ -94,7 +97,8 @@ impl ExchangeError {
             Self::Throttled { .. }
             | Self::OverBudget { .. }
             | Self::KeeperAway
-            | Self::StoreAway => Category::Busy,
+            | Self::StoreAway
+            | Self::IndexUnfinished => Category::Busy,
             Self::Store(_)
             | Self::Keeper(_)
             | Self::Damaged(_)

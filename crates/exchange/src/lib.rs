@@ -17,6 +17,7 @@ mod disclose;
 mod error;
 mod keyring;
 mod people;
+mod population;
 mod privacy;
 mod relation;
 mod secrets;

@@ -47,6 +47,7 @@ pub struct Exchange {
     keyring: Keyring,
     office: Office,
     lanes: Vec<tokio::sync::Mutex<()>>,
+    upkeep: tokio::sync::Mutex<()>,
     in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
 }
 
@@ -112,9 +113,13 @@ impl Exchange {
             keyring: Keyring::default(),
             office,
             lanes: (0..WRITE_LANES).map(|_| tokio::sync::Mutex::default()).collect(),
+            upkeep: tokio::sync::Mutex::default(),
             in_work: Mutex::default(),
         });
         exchange.settle_intents().await?;
+        for organization in exchange.organizations() {
+            exchange.start_population(&organization).await?;
+        }
         Ok(exchange)
     }
 
@@ -157,6 +162,11 @@ impl Exchange {
 
     pub(crate) fn office(&self) -> &Office {
         &self.office
+    }
+
+    /// Held by whoever looks after the population indexes.
+    pub(crate) fn upkeep(&self) -> &tokio::sync::Mutex<()> {
+        &self.upkeep
     }
 
     pub(crate) fn in_work(&self) -> &Mutex<std::collections::HashSet<holdfast_base::MessageId>> {

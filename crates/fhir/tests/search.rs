@@ -1,7 +1,9 @@
 //! Claims about search, each against the words of FHIR R4 search.html.
 
 use holdfast_base::Timestamp;
-use holdfast_fhir::search::{Handling, Query, Row, index, parse_query};
+use holdfast_fhir::search::{
+    Handling, PostingCheck, PostingRange, Query, Row, index, parse_query, postings,
+};
 use serde_json::{Value, json};
 
 fn query(kind: &str, text: &str) -> Query {
@@ -17,7 +19,30 @@ fn matches(resource: &Value, text: &str) -> bool {
     let kind = resource["resourceType"].as_str().expect("a type");
     let id = resource["id"].as_str().unwrap_or("1");
     let at = Timestamp::from_millis(1_432_598_400_000); // 2015-05-26T00:00:00Z
-    query(kind, text).matches(id, at, &index(resource))
+    let entries = index(resource);
+    let query = query(kind, text);
+    let matches = query.matches(id, at, &entries);
+    // Every claim here holds for ranges of postings just as well.
+    if let Ok(conditions) = query.population() {
+        let postings = postings(kind, id, at, &entries);
+        assert!(postings.iter().any(|posting| in_range(posting, &query.everything())));
+        let all = conditions.iter().all(|condition| {
+            let meets = |posting| condition.ranges.iter().any(|range| in_range(posting, range));
+            postings.iter().any(meets) != condition.excludes
+        });
+        assert_eq!(all, matches, "by postings: {text}");
+    }
+    matches
+}
+
+fn in_range(posting: &Vec<u8>, range: &PostingRange) -> bool {
+    let passes = |check: &PostingCheck| {
+        let at = usize::from(check.at);
+        posting.get(at..at + check.from.len()).is_some_and(|bytes| {
+            bytes >= check.from.as_slice() && check.to.as_ref().is_none_or(|to| bytes < to)
+        })
+    };
+    *posting >= range.from && *posting < range.to && range.checks.iter().all(passes)
 }
 
 fn check(resource: &Value, cases: &[(&str, bool)]) {
@@ -322,4 +347,46 @@ proptest::proptest! {
             }
         }
     }
+}
+
+/// Numbers and times by every prefix: what ranges answer is what a look at the
+/// values answers.
+#[test]
+fn ranges_of_postings_agree_for_every_prefix() {
+    let quantity = |value: &str| -> Value { serde_json::from_str(value).expect("a number") };
+    let numbers =
+        ["-12.5", "-1", "0", "0.004", "9.95", "10", "10.04", "10.05", "1e3", "100", "101"];
+    let times = ["2014", "2015-05", "2015-05-26", "2015-05-26T10:00:00Z", "2015-05-26T10:00:01.5Z"];
+    let mut met = 0;
+    for number in numbers {
+        for comparator in [None, Some("<"), Some("<="), Some(">"), Some(">=")] {
+            let spans = if number == "0" { &times[..] } else { &times[..1] };
+            for time in spans {
+                let mut value =
+                    json!({"value": quantity(number), "unit": "mg", "code": "mg", "system": "u"});
+                if let Some(comparator) = comparator {
+                    value["comparator"] = comparator.into();
+                }
+                let observation = json!({"resourceType": "Observation", "id": "o", "valueQuantity": value,
+                    "effectivePeriod": {"start": time}});
+                for prefix in ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"] {
+                    for wanted in ["-1", "0", "10", "10.0", "10.04", "100", "1e3"] {
+                        met += u32::from(matches(
+                            &observation,
+                            &format!("value-quantity={prefix}{wanted}"),
+                        ));
+                        matches(&observation, &format!("value-quantity={prefix}{wanted}||mg"));
+                        matches(&observation, &format!("value-quantity={prefix}{wanted}|u|g"));
+                    }
+                    if number == "0" {
+                        for wanted in times {
+                            met +=
+                                u32::from(matches(&observation, &format!("date={prefix}{wanted}")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(met > 300, "{met}");
 }

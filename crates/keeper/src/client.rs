@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
 use crate::inbox::{InboxOpener, InboxSealer};
+use crate::population::DeltaSealer;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
     Answer, FrameError, KeeperStatus, Request, WireOrganization, WireRelease, decode, encode,
@@ -75,6 +76,8 @@ pub struct OrganizationKeys {
     pub token: TokenKey,
     /// Seals inbound payloads.
     pub inbox: InboxSealer,
+    /// Seals what transactions change in the population index.
+    pub population: DeltaSealer,
 }
 
 /// The keys that a front process holds from its start. None opens a patient's record.
@@ -474,6 +477,7 @@ impl From<WireOrganization> for OrganizationKeys {
     fn from(keys: WireOrganization) -> Self {
         Self {
             token: TokenKey::new(&keys.token),
+            population: DeltaSealer::new(keys.organization.clone(), keys.population_public),
             inbox: InboxSealer::new(keys.organization, keys.inbox_public),
         }
     }

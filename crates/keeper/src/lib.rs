@@ -7,6 +7,8 @@ mod client_keys;
 mod error;
 mod inbox;
 mod keyring;
+mod population;
+mod population_client;
 mod primitive;
 mod process;
 mod protocol;
@@ -22,6 +24,11 @@ pub use client::{KeeperClient, OrganizationKeys, ReleaseRequest, ServiceKeys};
 pub use client_keys::{NewGuard, RotatedKey};
 pub use error::KeeperError;
 pub use inbox::{InboxOpener, InboxSealer};
+pub use population::{
+    Check, Condition, Delta, DeltaRef, DeltaSealer, IndexedResource, Needed, PostedResource, Range,
+    RunRef,
+};
+pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{KeeperConfig, StartError, run};
 pub use protocol::KeeperStatus;

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::budget::Budget;
 use crate::error::Refused;
 use crate::keyring::Keys;
+use crate::population::{Condition, DeltaRef, IndexedResource, Needed, Range, RunRef};
 use crate::primitive::Secret;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::public::{PublicAnswer, PublicRequest};
@@ -87,6 +88,57 @@ pub(crate) struct WireRelease {
     pub create_missing: bool,
 }
 
+/// A search over an organization's patients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireSearch {
+    pub actor: WireActor,
+    pub role: String,
+    pub request: RequestId,
+    pub organization: OrganizationId,
+    pub resource_type: String,
+    pub parameters: Vec<String>,
+    pub purpose: Purpose,
+    pub conditions: Vec<Condition>,
+    pub everything: Range,
+    pub classes: ClassSet,
+    pub as_of: u64,
+    pub runs: Vec<RunRef>,
+    pub deltas: Vec<DeltaRef>,
+    pub page: Option<(u64, u64)>,
+}
+
+/// One step of a merge of the population index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireMerge {
+    pub organization: OrganizationId,
+    pub runs: Vec<RunRef>,
+    pub deltas: Vec<DeltaRef>,
+    pub output: [u8; 16],
+    pub step: u32,
+    pub first_block: u32,
+    pub first_piece: u32,
+}
+
+/// What can be asked about the population index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PopulationRequest {
+    Search(Box<WireSearch>),
+    Merge(WireMerge),
+    /// The rows that an answer needed, in its order.
+    Supply {
+        handle: u64,
+        rows: Vec<Vec<u8>>,
+    },
+}
+
+/// What is answered about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum PopulationAnswer {
+    Need { handle: u64, rows: Vec<Needed> },
+    Found { total: u64, resources: Vec<IndexedResource> },
+    Merged { blocks: Vec<Vec<u8>>, fences: Vec<Vec<u8>>, steps: u32 },
+}
+
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
@@ -151,6 +203,7 @@ pub(crate) enum Request {
         filter: Filter,
         options: ExportOptions,
     },
+    Population(PopulationRequest),
 }
 
 /// The keys of one organization that the front process holds.
@@ -159,6 +212,7 @@ pub(crate) struct WireOrganization {
     pub organization: OrganizationId,
     pub token: Secret,
     pub inbox_public: (u32, [u8; 32]),
+    pub population_public: (u32, [u8; 32]),
 }
 
 /// The service keys.
@@ -222,6 +276,7 @@ pub(crate) enum Answer {
     Commit(Option<(CommitNumber, String)>),
     Keys(KeysAnswer),
     Public(PublicAnswer),
+    Population(PopulationAnswer),
 }
 
 /// Why a frame was not understood.

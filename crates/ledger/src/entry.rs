@@ -99,6 +99,23 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A search over an organization's patients was answered. Durable before it is.
+    PopulationQuery {
+        /// Whose patients.
+        organization: OrganizationId,
+        /// FHIR resource type that was searched.
+        #[serde(rename = "type")]
+        resource_type: String,
+        /// Names of the search parameters; never their values.
+        parameters: Vec<String>,
+        /// Purpose of use.
+        purpose: Purpose,
+        /// How many resources match.
+        matches_count: u64,
+        /// The patients whom the answer named; none when it was a number only.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        named: Vec<PatientId>,
+    },
     /// What was returned or written under a release: the detail.
     Access {
         /// Whose record: the organization that keeps it.
@@ -268,6 +285,7 @@ impl Event {
             Self::LedgerOpened { .. } => "ledger-opened",
             Self::KeyRelease { .. } => "key-release",
             Self::ServiceKeyRelease { .. } => "service-key-release",
+            Self::PopulationQuery { .. } => "population-query",
             Self::Access { .. } => "access",
             Self::Refusal { .. } => "refusal",
             Self::Session { .. } => "session",

@@ -171,6 +171,24 @@ impl Snapshot {
         })
     }
 
+    /// As [`scan_rows`](Self::scan_rows), with the commit that wrote each row.
+    pub fn scan_written(
+        &self,
+        table: Table,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, CommitNumber, Vec<u8>), ReadError>> + Send + use<>
+    {
+        let prefix = layout::row_key(table, prefix);
+        let rows = self.pinned.view.scan(Space::Rows, &prefix, after_prefix(&prefix).as_deref());
+        let pinned = self.pinned.clone();
+        rows.map(move |row| {
+            let _alive = &pinned;
+            let (key, value) = row?;
+            let (commit, value) = layout::read_row(&key, &value)?;
+            Ok((key[1..].to_vec(), commit, value.to_vec()))
+        })
+    }
+
     /// A kept payload.
     ///
     /// # Errors

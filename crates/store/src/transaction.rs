@@ -21,6 +21,8 @@ pub enum Table {
     Outbox = 5,
     /// Persons and the patient records linked to them.
     Link = 6,
+    /// Sealed index of what many patients' resources are found by.
+    Population = 7,
 }
 
 /// Writes or deletes one row of a table.

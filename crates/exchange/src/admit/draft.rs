@@ -8,7 +8,7 @@ use holdfast_fhir::search;
 use holdfast_intake::{
     BundleRequest, Converted, ConvertedResource, Format, Issue, PATIENT_URL, PatientEvent,
 };
-use holdfast_keeper::{PatientKeys, SealContext};
+use holdfast_keeper::{Delta, PatientKeys, PostedResource, SealContext};
 use holdfast_ledger::Touch;
 use holdfast_policy::{Act, Decision, Role};
 use holdfast_store::{Precondition, ResourceKey, RowWrite, SealedVersion, Table};
@@ -18,6 +18,7 @@ use super::subject::{Changes, Subject, requested_id};
 use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
 use crate::disclose::is_directory_type;
+use crate::population;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
@@ -35,6 +36,8 @@ pub(crate) struct Draft {
     pub listings: Vec<Listing>,
     pub issues: Vec<Issue>,
     pub matched: Matched,
+    /// What changes in the index over all patients.
+    pub delta: Delta,
     /// Patient of the payload, when it has one.
     pub main: Option<PatientId>,
 }
@@ -283,6 +286,7 @@ impl Exchange {
         draft.rows.push(listing.row(self.features_key(), organization.ordinal)?);
         draft.listings.push(listing);
         let entry = converted.patient_entry.unwrap_or(0);
+        let was = self.posted(organization, current.as_ref(), keys)?;
         self.put(
             arrival,
             entry,
@@ -291,6 +295,7 @@ impl Exchange {
             merged,
             current.map(|s| s.sealed.version),
             before,
+            was,
             keys,
             now,
             draft,
@@ -337,6 +342,7 @@ impl Exchange {
         if let (Some(before), true) = (&before, keeps) {
             resource = before.clone();
         }
+        let was = self.posted(&arrival.organization, alive, keys)?;
         let version = current.map(|stored| stored.sealed.version);
         if let Some(expected) = item.source.request.as_ref().and_then(|r| r.if_match.as_deref())
             && version.map(|v| v.to_string()).as_deref() != Some(tag(expected))
@@ -353,6 +359,7 @@ impl Exchange {
             resource,
             version,
             before,
+            was,
             keys,
             now,
             draft,
@@ -373,6 +380,7 @@ impl Exchange {
         resource: Value,
         current: Option<u64>,
         before: Option<Value>,
+        was: Option<PostedResource>,
         keys: &PatientKeys,
         now: Timestamp,
         draft: &mut Draft,
@@ -396,7 +404,11 @@ impl Exchange {
         let mut body = with_meta(resource, id, version, now, arrival.message.0);
         let class = holdfast_fhir::class_of(&body);
         let apart = holdfast_fhir::split_government_ids(&mut body);
-        let index = search::encode(&search::index(&body));
+        let entries = search::index(&body);
+        draft
+            .delta
+            .replace(was, population::posted(&key, class, id, now, &resource_type, &entries));
+        let index = search::encode(&entries);
         let token = data_encoding::HEXLOWER.encode(&key.id_token);
         let context = |class, part| SealContext {
             organization,

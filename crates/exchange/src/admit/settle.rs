@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::draft::Draft;
 use super::{Admission, Arrival, KeptOutcome, Matched, Outcome, format_name};
 use crate::people::Organization;
+use crate::population;
 use crate::state::{Exchange, server_actor};
 use crate::{Ask, ExchangeError};
 
@@ -188,6 +189,7 @@ impl Exchange {
             key: intent_key.clone(),
             value: Some(self.system().seal(&intent_context(&intent_key), &intent_bytes(&intent)?)),
         });
+        rows.extend(population::delta_rows(&arrival.organization, draft.delta));
         let outcome_sealed = self.system().seal(&outcome_context(arrival.message), &kept);
         let committed = self
             .commit(Transaction {

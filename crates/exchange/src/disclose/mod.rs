@@ -7,10 +7,12 @@
 
 mod chart;
 mod open;
+mod population;
 mod read;
 mod search;
 
 pub use chart::{Chart, ChartRecord, Look};
+pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::is_directory_type;
 pub use search::Page;

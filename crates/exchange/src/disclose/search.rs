@@ -1,7 +1,7 @@
 //! Searching. A search within one patient's record opens the record's sealed
 //! search rows; a look-up of patients goes through the directory's tokens, and
-//! opens only those whom it returns. There is no other search: nothing on disk
-//! could answer it without telling a thief the same.
+//! opens only those whom it returns; a search over all patients is the keeper's
+//! (`population.rs`).
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{Ask, ExchangeError};
 const PAGE_DEFAULT: usize = 50;
 /// Patients on a page of a look-up when `_count` does not say: each is a key
 /// release, and counts in the caller's budget.
-const PATIENTS_PAGE_DEFAULT: usize = 10;
+pub(super) const PATIENTS_PAGE_DEFAULT: usize = 10;
 /// Most matches on a page.
 const PAGE_MAX: usize = 1_000;
 
@@ -85,7 +85,15 @@ impl Exchange {
                 return Err(ExchangeError::Invalid(issues));
             }
         };
-        let mut page = if resource_type == "Patient" {
+        let many = match query.patient() {
+            Some(_) => false,
+            // Tokens find patients; what tokens cannot answer, the index can.
+            None if resource_type == "Patient" => query.lookup().is_err(),
+            None => !is_directory_type(resource_type),
+        };
+        let mut page = if many {
+            self.search_population(ask, &keeping, &query, place.offset, commit).await?
+        } else if resource_type == "Patient" {
             self.look_up(ask, &keeping, &query, place.offset).await?
         } else {
             self.search_record(ask, &keeping, resource_type, &query, place.offset, commit).await?
@@ -111,13 +119,6 @@ impl Exchange {
             Some(id) => {
                 let located = self.locate(keeping, &format!("Patient/{id}"))?;
                 located.ok_or(ExchangeError::NotFound)?
-            }
-            None if !is_directory_type(resource_type) => {
-                return Err(ExchangeError::Invalid(vec![Issue::error(
-                    "not-supported",
-                    "patient",
-                    "a search of this type needs a patient: add `patient=Patient/{id}`",
-                )]));
             }
             None => PatientId::NONE,
         };
@@ -180,7 +181,7 @@ impl Exchange {
     }
 
     /// One release for a whole page: one wait for the ledger, all or nothing.
-    async fn release_together(
+    pub(super) async fn release_together(
         &self,
         ask: &Ask,
         keeping: &Arc<Organization>,
@@ -268,7 +269,7 @@ impl Exchange {
     }
 }
 
-fn page_size(query: &Query, default: usize) -> usize {
+pub(super) fn page_size(query: &Query, default: usize) -> usize {
     if query.is_count_only() {
         return 0;
     }

@@ -114,7 +114,9 @@ impl Exchange {
         };
         let row = OrganizationRow { ordinal, facts };
         self.save_system(Kind::Organization, row.facts.id.as_str(), &row).await?;
-        self.insert_organization(Arc::new(Organization { ordinal, facts: row.facts, keys }));
+        let organization = Arc::new(Organization { ordinal, facts: row.facts, keys });
+        self.start_population(&organization).await?;
+        self.insert_organization(organization);
         Ok(())
     }
 

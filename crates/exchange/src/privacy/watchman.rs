@@ -31,6 +31,7 @@ impl Exchange {
             loop {
                 beat.tick().await;
                 let Some(exchange) = exchange.upgrade() else { return };
+                exchange.start_upkeep();
                 match exchange.round().await {
                     Ok(()) if keeper_was_away => {
                         keeper_was_away = false;

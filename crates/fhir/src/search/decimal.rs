@@ -56,6 +56,33 @@ impl Decimal {
         (bound(-tenth), bound(tenth))
     }
 
+    /// Length of [`ordered_bytes`](Self::ordered_bytes).
+    pub(crate) const ORDERED_BYTES: usize = 11;
+
+    /// Bytes whose order is the order of the numbers; equal numbers have equal ones.
+    pub(crate) fn ordered_bytes(self) -> [u8; Self::ORDERED_BYTES] {
+        /// Digits of the largest mantissa.
+        const DIGITS: u32 = 19;
+        let mut bytes = [0; Self::ORDERED_BYTES];
+        bytes[0] = 1;
+        let magnitude = self.digits.unsigned_abs();
+        if magnitude == 0 {
+            return bytes;
+        }
+        let length = magnitude.ilog10() + 1;
+        let scale = i32::from(self.exponent) + length as i32;
+        // 19 digits are less than 2^64: what has fewer is moved to the left.
+        let mantissa = magnitude * 10_u64.pow(DIGITS - length);
+        bytes[1..3].copy_from_slice(&((scale + 0x4000) as u16).to_be_bytes());
+        bytes[3..].copy_from_slice(&mantissa.to_be_bytes());
+        bytes[0] = 2;
+        if self.digits < 0 {
+            bytes[0] = 0;
+            bytes[1..].iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        bytes
+    }
+
     /// `self × factor + offset`, if it can be held exactly.
     pub fn scaled(self, factor: Self, offset: Self) -> Option<Self> {
         let product = i128::from(self.digits) * i128::from(factor.digits);

@@ -5,6 +5,7 @@
 //! and never reach a core file, nor swap where the system allows it.
 
 pub(crate) mod lock;
+mod population;
 mod release;
 pub(crate) mod rotation;
 mod scribe;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use holdfast_base::{ClassSet, PatientId, Purpose, RequestId, Timestamp};
+use holdfast_base::{ClassSet, PatientId, PrincipalId, Purpose, RequestId, Timestamp};
 use holdfast_ledger::{Actor, Event};
 
 use super::scribe::{Decided, NewKey, Outcome, Scribe, entry, key_releases};
@@ -157,10 +157,15 @@ fn refuse(
 }
 
 fn alert(asked: &Release, over: Over) -> Event {
+    budget_alert(&asked.actor.principal, over)
+}
+
+/// The alert that a principal is over its budget.
+pub(super) fn budget_alert(principal: &PrincipalId, over: Over) -> Event {
     let Over { window, limit, opened, asked: further } = over;
     Event::Alert {
         detector: "keeper-budget".to_owned(),
-        principal: asked.actor.principal.clone(),
+        principal: principal.clone(),
         patients_count: opened + further,
         severity: "critical".to_owned(),
         summary: format!(

@@ -21,6 +21,7 @@ use holdfast_base::{
 use holdfast_ledger::{Actor, Entry, Event, Ledger};
 use tokio::sync::{mpsc, oneshot};
 
+use super::population::{self, Finding};
 use super::release::{self, Release};
 use super::rotation::{self, Custody, KeyChange, KeysAnswer};
 use super::standing::{LIFTED, SUSPENDED, Standing};
@@ -40,6 +41,7 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 /// What the scribe is asked to do.
 pub(super) enum Task {
     Release(Release),
+    Population(Box<Finding>),
     Append(Vec<Entry>),
     CreateOrganization { actor: Actor, organization: OrganizationId },
     ServiceKeys { actor: Actor, reason: String },
@@ -196,6 +198,7 @@ impl Scribe {
         match task {
             Task::ChangeKeys(change) => rotation::decide(change, now),
             Task::Release(asked) => release::decide(self, asked, now),
+            Task::Population(found) => population::decide(self, *found, now),
             Task::Append(entries) => Decided::with(entries, Ok(Outcome::Appended(0..0))),
             Task::CreateOrganization { actor, organization } => {
                 match self.table.create_organization(&organization, now) {

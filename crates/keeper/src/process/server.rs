@@ -12,13 +12,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::StartError;
 use super::release::{LookedUp, Release};
 use super::rotation::{self, Custody};
 use super::scribe::{Job, Outcome, Task};
 use super::standing::{LIFTED, SUSPENDED};
+use super::{StartError, population};
 use crate::error::{Malformed, Refused};
 use crate::keyring::Keys;
+use crate::population::Desk;
 use crate::protocol::{
     Answer, ENTRIES_COUNT_MAX, KeeperStatus, PART_BYTES, PATIENTS_COUNT_MAX, REASON_BYTES_MAX,
     Request, WireOrganization, WireRelease, WireServiceKeys, decode, encode_sized, read_frame,
@@ -35,11 +36,12 @@ const CONNECTIONS_MAX: usize = 64;
 /// Up to so many patients, looking up and deriving is not worth another thread.
 const INLINE_PATIENTS_MAX: usize = 4;
 
-struct Shared {
+pub(super) struct Shared {
     ledger: Arc<Ledger>,
-    table: Arc<KeyTable>,
+    pub table: Arc<KeyTable>,
     custody: Arc<Custody>,
     jobs: mpsc::Sender<Job>,
+    pub desk: Desk<Box<population::Asking>>,
 }
 
 /// The listening side of a keeper.
@@ -52,7 +54,7 @@ impl Server {
         custody: Arc<Custody>,
         jobs: mpsc::Sender<Job>,
     ) -> Self {
-        Self(Arc::new(Shared { ledger, table, custody, jobs }))
+        Self(Arc::new(Shared { ledger, table, custody, jobs, desk: Desk::default() }))
     }
 
     /// Serves every connection of the same user. Connections end with the future.
@@ -161,6 +163,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             reply.send(&released, size).await;
             return Ok(());
         }
+        Request::Population(asked) => Answer::Population(population::answer(shared, asked).await?),
         Request::Append { entries } => match shared.scribe(Task::Append(parse(&entries)?)).await? {
             Outcome::Appended(range) => Answer::Appended { start: range.start, end: range.end },
             _ => return Err(mixed_up()),
@@ -242,14 +245,14 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
 
 impl Shared {
     /// Gives `task` to the scribe and waits until what it wrote is durable.
-    async fn scribe(&self, task: Task) -> Result<Outcome, Refused> {
+    pub async fn scribe(&self, task: Task) -> Result<Outcome, Refused> {
         let (reply, outcome) = oneshot::channel();
         let stopped = || Refused::Ledger { reason: "the keeper is stopping".to_owned() };
         self.jobs.send(Job { task, reply }).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
 
-    fn organization(&self, id: &OrganizationId) -> Result<Arc<Organization>, Refused> {
+    pub fn organization(&self, id: &OrganizationId) -> Result<Arc<Organization>, Refused> {
         self.table.organization(id).ok_or(Refused::UnknownOrganization)
     }
 
@@ -449,6 +452,7 @@ fn organization_keys(keys: &Organization) -> WireOrganization {
         organization: keys.id.clone(),
         token: keys.token.clone(),
         inbox_public: keys.inbox_public,
+        population_public: keys.population_public,
     }
 }
 
@@ -484,6 +488,7 @@ fn is_keepers_own(event: &Event) -> bool {
     match event {
         Event::LedgerOpened { .. }
         | Event::KeyRelease { .. }
+        | Event::PopulationQuery { .. }
         | Event::ServiceKeyRelease { .. }
         | Event::BudgetChange { .. }
         | Event::Forgotten { .. }

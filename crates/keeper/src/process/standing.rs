@@ -97,10 +97,15 @@ pub(super) fn rebuild(
 
     let mut usages = Usages::default();
     let day_ago = now.plus_millis(-DAY_MS);
-    let releases = Filter { from: Some(day_ago), ..kinds(&["key-release"]) };
+    let releases = Filter { from: Some(day_ago), ..kinds(&["key-release", "population-query"]) };
     each(ledger, &releases, releases_from, |placed| {
-        if let Event::KeyRelease { patient, .. } = placed.entry.event {
-            usages.of(&placed.entry.actor.principal).record(patient, placed.entry.at);
+        let usage = usages.of(&placed.entry.actor.principal);
+        match placed.entry.event {
+            Event::KeyRelease { patient, .. } => usage.record(patient, placed.entry.at),
+            Event::PopulationQuery { named, .. } => {
+                named.into_iter().for_each(|patient| usage.record(patient, placed.entry.at));
+            }
+            _ => {}
         }
     })?;
     Ok((standing, usages))

@@ -38,6 +38,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::inbox::public_key;
 use crate::keyring::{FIRST, Keys};
+use crate::population::IndexKeys;
 use crate::primitive::{Secret, place};
 use crate::root::Roots;
 use crate::steps::Steps;
@@ -74,7 +75,10 @@ pub(crate) struct Organization {
     pub token: Secret,
     /// Generation and public half of the newest inbox key.
     pub inbox_public: (u32, [u8; 32]),
+    /// Generation and public half of the newest key of index deltas.
+    pub population_public: (u32, [u8; 32]),
     inbox: Keys,
+    population: IndexKeys,
     wrap: Keys,
 }
 
@@ -83,7 +87,21 @@ impl Organization {
         let keys = |part| named::keys(named, &named::of_organization(&id, part));
         let (token, inbox, wrap) = (keys("token")?, keys("inbox")?, keys("wrap")?);
         let inbox_public = (inbox.generation(), public_key(inbox.newest()));
-        Some(Self { token: token.newest().clone(), inbox_public, inbox, wrap, id })
+        let population = keys("population")?;
+        let part = |label| population.derive(label);
+        let population = IndexKeys {
+            seal: part("holdfast/v1/population/seal"),
+            delta: part("holdfast/v1/population/delta"),
+        };
+        let delta = &population.delta;
+        let population_public = (delta.generation(), public_key(delta.newest()));
+        let token = token.newest().clone();
+        Some(Self { id, token, inbox_public, population_public, inbox, population, wrap })
+    }
+
+    /// The keys of the population index.
+    pub fn population_keys(&self) -> &IndexKeys {
+        &self.population
     }
 
     /// Private halves of the inbox key.
@@ -158,6 +176,7 @@ impl KeyTable {
             let (name, one) = named::parse(&key, &value, roots)?;
             named.entry(name).or_default().push(one);
         }
+        upgrade::add_missing(&database, &spaces, roots, &mut named, now)?;
         let root_created = upgrade::root_created(&spaces)?;
         let root = (roots.newest().number, roots.newest().secret.clone());
         let mut count = 0;
@@ -256,6 +275,12 @@ impl KeyTable {
         };
         cache.put(row, key.clone());
         Ok(Found::Key(key))
+    }
+
+    /// Whether the patient's key was destroyed. What cannot be read counts as that.
+    pub fn is_forgotten(&self, id: &OrganizationId, patient: PatientId) -> bool {
+        let row = self.spaces.patients.get(patient_row(id, patient));
+        !matches!(row, Ok(Some(row)) if !patient::is_forgotten(&row))
     }
 
     /// Makes the organization's keys and that of its compartment without a patient.

@@ -27,10 +27,11 @@ pub(crate) const SERVICE: [(&str, &str); 6] = [
 
 /// Parts of an organization's name, and the labels under which older folders
 /// derived them from its key.
-pub(crate) const OF_ORGANIZATION: [(&str, &str); 3] = [
+pub(crate) const OF_ORGANIZATION: [(&str, &str); 4] = [
     ("token", "holdfast/v1/organization/token"),
     ("inbox", "holdfast/v1/organization/inbox"),
     ("wrap", "holdfast/v1/organization/wrap-patients"),
+    ("population", "holdfast/v1/organization/population"),
 ];
 
 const PREFIX: &str = "organization/";

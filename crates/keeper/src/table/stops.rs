@@ -192,7 +192,7 @@ fn write_layout_1(dir: &Path, root: &Secret, patient: PatientId) -> Everything {
     for (name, label) in named::SERVICE {
         all.insert(name.to_owned(), vec![(FIRST, *root.derive(label).bytes())]);
     }
-    for (part, label) in &named::OF_ORGANIZATION[..2] {
+    for (part, label) in named::OF_ORGANIZATION.iter().filter(|(part, _)| *part != "wrap") {
         let name = named::of_organization(&id, part);
         all.insert(name, vec![(FIRST, *key.derive(label).bytes())]);
     }

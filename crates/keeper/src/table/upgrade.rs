@@ -5,7 +5,7 @@ use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use holdfast_base::{OrganizationId, Timestamp};
 use zeroize::Zeroizing;
 
-use super::named::{self, Generation, OF_ORGANIZATION, SERVICE};
+use super::named::{self, Generation, Named, OF_ORGANIZATION, SERVICE};
 use super::{Spaces, TableError};
 use crate::keyring::FIRST;
 use crate::primitive::{Secret, place};
@@ -70,6 +70,37 @@ pub(super) fn bring_up(
     steps.step()?;
     batch.commit()?;
     Ok(steps.step()?)
+}
+
+/// Makes the keys that organizations of an earlier version lack, in one write.
+pub(super) fn add_missing(
+    database: &Database,
+    spaces: &Spaces,
+    roots: &Roots,
+    all: &mut Named,
+    now: Timestamp,
+) -> Result<(), TableError> {
+    let root = roots.newest();
+    let ids = all.keys().filter_map(|name| named::organization_of(name));
+    let ids: Vec<_> = ids.filter(|(_, part)| *part == "wrap").map(|(id, _)| id).collect();
+    let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
+    let mut made = Vec::new();
+    for id in ids {
+        let name = named::of_organization(&id, "population");
+        if !all.contains_key(&name) {
+            let (created, secret) = (now.millis(), Secret::random());
+            let one = Generation { number: FIRST, created, secret, root: root.number };
+            let (key, value) = named::row(&name, &one, &root.secret);
+            batch.insert(&spaces.named, key, value);
+            made.push((name, one));
+        }
+    }
+    if made.is_empty() {
+        return Ok(());
+    }
+    batch.commit()?;
+    all.extend(made.into_iter().map(|(name, one)| (name, vec![one])));
+    Ok(())
 }
 
 /// The row about the root that wraps the named keys.
