@@ -153,7 +153,9 @@ impl From<ExchangeError> for Failure {
                 retry_after_s: Some(window_s(window)),
                 ..general
             },
-            ExchangeError::KeeperAway | ExchangeError::StoreAway => {
+            ExchangeError::KeeperAway
+            | ExchangeError::StoreAway
+            | ExchangeError::IndexUnfinished => {
                 Self { retry_after_s: Some(KEEPER_RETRY_S), ..general }
             }
             ExchangeError::Gone => Self { status: StatusCode::GONE, code: "deleted", ..general },

@@ -168,7 +168,7 @@ async fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
     check(get.clone(), format!("/Patient/{patient}/$everything"), &[], None, 404).await;
     check(get.clone(), "/Patient?colour=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?birthdate=Zebulon".into(), &[], None, 400).await;
-    check(get.clone(), "/Observation?code=1".into(), &[], None, 400).await;
+    check(get.clone(), "/Observation?value-string:contains=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?_page=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?name=%FF".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?_format=xml".into(), &[], None, 406).await;
