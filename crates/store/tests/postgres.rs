@@ -450,3 +450,90 @@ fn a_move_that_was_stopped_goes_on_and_a_copy_that_differs_is_not_used() {
     let error = Store::migrate(&other.location(), &onto, &mut |_| ()).expect_err("occupied");
     assert!(matches!(error, MigrateError::Occupied { .. }), "{error}");
 }
+
+/// `docs/scale.md` shows this SQL: tables that the operator made beforehand, spread
+/// by shard, are taken as they are.
+#[test]
+fn tables_that_the_operator_spread_by_shard_are_used_as_they_are() {
+    let Some(server) = Postgres::shared() else { return };
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scale.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    let begin = text.find("CREATE SCHEMA holdfast").expect("the guide has the SQL");
+    let sql = &text[begin..begin + text[begin..].find("```").unwrap()];
+    let bed = Bed::on(server);
+    server.sql(bed.database(), sql);
+    let store = bed.open();
+    for token in 0..60 {
+        for version in 1..=3 {
+            commit_next(&store, token, version);
+        }
+    }
+    let pinned = store.snapshot();
+    commit_next(&store, 1, 4);
+    assert_eq!(pinned.history(&resource(1, 1, 1, 1)).unwrap().len(), 3);
+    assert_eq!(pinned.scan_rows(Table::Link, &[]).count(), 60);
+    store.check().unwrap();
+    drop(pinned);
+    drop(store);
+    assert_eq!(bed.open().check().unwrap().versions_count, 181);
+    let spread = "SELECT count(DISTINCT tableoid) FROM holdfast.bodies";
+    assert_eq!(server.sql(bed.database(), spread).trim(), "4");
+}
+
+/// What `docs/scale.md` reckons with. Prints bytes a resource and resources a
+/// second.
+#[test]
+#[ignore = "measures; run it alone"]
+fn measure_resources_of_1200_bytes() {
+    const TRANSACTIONS: u64 = 200;
+    let Some(server) = Postgres::start() else { return };
+    let bed = Bed::on(&server);
+    let store = bed.open();
+    let before: u64 = server
+        .sql(bed.database(), "SELECT pg_database_size(current_database())")
+        .trim()
+        .parse()
+        .unwrap();
+    let begin = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for writer in 0..4_u8 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..TRANSACTIONS / 4 {
+                    let mut transaction = holdfast_store::Transaction::default();
+                    for token in 0..100_u8 {
+                        let mut key = resource(1, writer, 1, token);
+                        key.id_token[..8].copy_from_slice(&number.to_be_bytes());
+                        let mut version = sealed(1, 4, 1200);
+                        version.index = vec![7; 300];
+                        version.id_sealed = vec![7; 60];
+                        transaction.puts.push((key, version));
+                        let place = [&[writer, token][..], &number.to_be_bytes(), &[0; 6]].concat();
+                        transaction.rows.push(row(Table::Locate, &place, Some(&[7; 90])));
+                    }
+                    store.commit(transaction).unwrap();
+                }
+            });
+        }
+    });
+    let took = begin.elapsed();
+    let snapshot = store.snapshot();
+    let begin = std::time::Instant::now();
+    for token in 0..100_u8 {
+        for number in 0..20_u64 {
+            let mut key = resource(1, 1, 1, token);
+            key.id_token[..8].copy_from_slice(&number.to_be_bytes());
+            assert!(snapshot.current(&key).unwrap().is_some());
+        }
+    }
+    let reads = begin.elapsed();
+    let size = "SELECT pg_database_size(current_database())";
+    let after: u64 = server.sql(bed.database(), size).trim().parse().unwrap();
+    let resources = TRANSACTIONS * 100;
+    println!(
+        "{} bytes a resource; {:.0} resources/s; {:.3} ms a read of index and body",
+        (after - before) / resources,
+        resources as f64 / took.as_secs_f64(),
+        reads.as_secs_f64() * 1000.0 / 2000.0
+    );
+}

@@ -166,12 +166,16 @@ fn children_of(id: u32) -> Vec<u32> {
     found
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
     command.args(arguments).stdin(Stdio::null());
-    for name in
-        ["HOLDFAST_TOKEN", "HOLDFAST_PASSPHRASE", "HOLDFAST_DIR", "HOLDFAST_PASSPHRASE_FILE"]
-    {
+    for name in [
+        "HOLDFAST_TOKEN",
+        "HOLDFAST_PASSPHRASE",
+        "HOLDFAST_DIR",
+        "HOLDFAST_PASSPHRASE_FILE",
+        "HOLDFAST_STORE",
+    ] {
         command.env_remove(name);
     }
     command

@@ -93,7 +93,7 @@ impl PostgresEngine {
             if !lock(&session).await? {
                 return Ok(None);
             }
-            session.batch_execute(&sql::create()).await.map_err(|error| failure(&error))?;
+            create_tables(&session).await.map_err(failed)?;
             let row = session.query_opt(sql::STORE, &[]).await.map_err(|error| failure(&error))?;
             let found = row.as_ref().map(StoreRow::read).transpose()?;
             let epoch = match found {
@@ -357,6 +357,18 @@ impl StoreRow {
             epoch: row.try_get(4).map_err(failed)?,
         })
     }
+}
+
+/// Makes the tables that are missing, and leaves the others as somebody may have
+/// spread them.
+async fn create_tables(session: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
+    session.batch_execute(sql::CREATE).await?;
+    for space in Space::ALL {
+        if !session.query_one(&sql::exists(space), &[]).await?.try_get::<_, bool>(0)? {
+            session.batch_execute(&sql::create(space)).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn lock(session: &ClientWrapper) -> Result<bool, EngineError> {

@@ -5,34 +5,35 @@
 
 use crate::engine::Space;
 
-/// Makes what is missing. `docs/storage.md` has the tables.
-pub(super) fn create() -> String {
-    let mut sql = String::from(
-        "CREATE SCHEMA IF NOT EXISTS holdfast;
-         CREATE TABLE IF NOT EXISTS holdfast.store (
-           one boolean PRIMARY KEY DEFAULT true CHECK (one),
-           schema integer NOT NULL,
-           id bytea NOT NULL,
-           ready boolean NOT NULL,
-           batch bigint NOT NULL,
-           epoch bigint NOT NULL);",
-    );
-    for space in Space::ALL {
-        let name = space.name();
-        sql.push_str(&format!(
-            "CREATE TABLE IF NOT EXISTS holdfast.\"{name}\" (
-               key bytea NOT NULL,
-               shard smallint NOT NULL,
-               since bigint NOT NULL,
-               until bigint,
-               value bytea NOT NULL,
-               PRIMARY KEY (key, shard, since));
-             ALTER TABLE holdfast.\"{name}\" ALTER COLUMN value SET STORAGE EXTERNAL;
-             CREATE INDEX IF NOT EXISTS \"{name}_ended\"
-               ON holdfast.\"{name}\" (until) WHERE until IS NOT NULL;"
-        ));
-    }
-    sql
+/// Makes the schema and the row of the store's own.
+pub(super) const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS holdfast;
+     CREATE TABLE IF NOT EXISTS holdfast.store (
+       one boolean PRIMARY KEY DEFAULT true CHECK (one),
+       schema integer NOT NULL,
+       id bytea NOT NULL,
+       ready boolean NOT NULL,
+       batch bigint NOT NULL,
+       epoch bigint NOT NULL)";
+
+/// Whether the table of a keyspace is there.
+pub(super) fn exists(space: Space) -> String {
+    format!("SELECT to_regclass('holdfast.\"{}\"') IS NOT NULL", space.name())
+}
+
+/// Makes the table of a keyspace. `docs/storage.md` has its columns.
+pub(super) fn create(space: Space) -> String {
+    let name = space.name();
+    format!(
+        "CREATE TABLE holdfast.\"{name}\" (
+           key bytea NOT NULL,
+           shard smallint NOT NULL,
+           since bigint NOT NULL,
+           until bigint,
+           value bytea NOT NULL,
+           PRIMARY KEY (key, shard, since));
+         ALTER TABLE holdfast.\"{name}\" ALTER COLUMN value SET STORAGE EXTERNAL;
+         CREATE INDEX \"{name}_ended\" ON holdfast.\"{name}\" (until) WHERE until IS NOT NULL"
+    )
 }
 
 /// What every connection must be before it is used.
