@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod cbom;
 mod corpora;
 mod fhir_defs;
 mod suite;
@@ -15,6 +16,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const USAGE: &str = "usage: cargo xtask <verb>
   test                                 everything that must hold: format, tidy, clippy, tests, docs
   tidy                                 the rules of the house that the compiler does not know
+  cbom [--check]                       make (or compare) docs/crypto.md and docs/cbom.json
   corpora [DIR]                        what becomes of every message and document of the corpora
   fhir-defs [--wheel FILE] [--check]   make (or compare) the FHIR R4 tables in crates/fhir/data";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         "test" => suite::run(&rest),
         "tidy" => tidy::run(&rest),
         "corpora" => corpora::run(&rest),
+        "cbom" => cbom::run(&rest),
         "fhir-defs" => fhir_defs::run(&rest),
         _ => Err(USAGE.into()),
     };

@@ -58,6 +58,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     let begun = Instant::now();
     report("format", || cargo(&FORMAT))?;
     report("tidy", || crate::tidy::run(&[]))?;
+    report("cbom", || crate::cbom::run(&["--check".to_owned()]))?;
     for step in REST {
         report(step.name, || cargo(step))?;
     }

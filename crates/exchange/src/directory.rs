@@ -93,7 +93,8 @@ impl Directory {
         self.listings.insert(place, listing);
     }
 
-    fn remove(&mut self, place: &Place) {
+    /// Takes a listing out.
+    pub fn remove(&mut self, place: &Place) {
         let Some(old) = self.listings.remove(place) else { return };
         for token in &old.search {
             let key = (old.organization.clone(), *token);

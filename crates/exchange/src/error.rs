@@ -141,6 +141,7 @@ impl From<KeeperError> for ExchangeError {
         match error {
             KeeperError::Unreachable
             | KeeperError::TimedOut
+            | KeeperError::GuardAway { .. }
             | KeeperError::LedgerRefused { .. } => Self::KeeperAway,
             KeeperError::OverBudget { window, limit, .. } => Self::OverBudget { window, limit },
             KeeperError::Suspended { .. } => Self::Suspended,

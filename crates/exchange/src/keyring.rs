@@ -58,6 +58,11 @@ impl Keyring {
         self.held.lock().retain(|((owner, ..), _), _| *owner != session);
     }
 
+    /// Wipes everybody's keys of `patient`.
+    pub fn drop_patient(&self, patient: PatientId) {
+        self.held.lock().retain(|((_, of, _), _), _| *of != patient);
+    }
+
     /// Wipes what is past its time.
     pub fn sweep(&self, now: Timestamp) {
         self.held.lock().retain(|_, entry| entry.until > now);

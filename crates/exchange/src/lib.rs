@@ -33,7 +33,7 @@ pub use error::ExchangeError;
 pub use people::{
     AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
 };
-pub use privacy::{EmergencyItem, FindingView, LedgerState, ReviewItem};
+pub use privacy::{EmergencyItem, FindingView, Forgetting, LedgerState, ReviewItem};
 pub use state::{Exchange, ExchangeConfig};
 
 pub use holdfast_fhir::search::Handling;

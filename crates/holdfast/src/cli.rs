@@ -139,6 +139,42 @@ pub enum Command {
         #[command(subcommand)]
         task: WitnessTask,
     },
+    /// Show the keys of a data folder, rotate, move, escrow and recover them.
+    Keys {
+        /// The data folder.
+        #[command(flatten)]
+        dir: DirArguments,
+        /// What to do.
+        #[command(subcommand)]
+        task: KeysTask,
+    },
+    /// List every algorithm in use, with its library and purpose, and the keys' ages.
+    Crypto {
+        /// The data folder, for the keys; without one, the algorithms alone.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Write a CycloneDX 1.6 bill of materials (CBOM) instead of a table.
+        #[arg(long)]
+        cbom: bool,
+    },
+    /// Destroy one patient's key, so that the record can never be read again.
+    Forget {
+        /// Who asks: a privacy officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// The organization that keeps the record.
+        #[arg(long)]
+        organization: String,
+        /// Logical id of the Patient.
+        #[arg(long)]
+        patient: String,
+        /// Why: it stands in the ledger for ever. No word about the patient.
+        #[arg(long)]
+        reason: String,
+        /// `yes` confirms without a question; otherwise a code is shown and asked for.
+        #[arg(long)]
+        confirm: Option<String>,
+    },
     /// List every setting, with its default and environment variable.
     Config,
 }
@@ -305,6 +341,84 @@ pub enum WitnessTask {
         #[arg(long)]
         dir: PathBuf,
     },
+}
+
+/// Tasks with keys.
+#[derive(Subcommand)]
+pub enum KeysTask {
+    /// Every key with its generations, age and due date, and what protects the root.
+    Status,
+    /// Give a key a new generation.
+    Rotate {
+        /// root, system, mpi-seal, ledger-signer, ledger-bodies, marks,
+        /// organization/NAME/wrap, organization/NAME/inbox or patient/ORGANIZATION/ID.
+        key: String,
+        /// Why; stands in the ledger.
+        #[arg(long, default_value = "routine")]
+        reason: String,
+    },
+    /// End the time in which the ledger's former signing key signs, too.
+    RetireSigner {
+        /// Why; stands in the ledger.
+        #[arg(long, default_value = "routine")]
+        reason: String,
+    },
+    /// Seal the root key file under another passphrase; also back from a token.
+    ChangePassphrase {
+        /// The new one.
+        #[command(flatten)]
+        new: NewPassphrase,
+        /// Why; stands in the ledger.
+        #[arg(long, default_value = "routine")]
+        reason: String,
+    },
+    /// Let a key in a PKCS#11 token protect the root.
+    MoveToToken {
+        /// The token's library.
+        #[arg(long)]
+        module: PathBuf,
+        /// The token's label.
+        #[arg(long)]
+        token: String,
+        /// File with its user PIN; without it, asked for on the terminal.
+        #[arg(long)]
+        pin_file: Option<PathBuf>,
+        /// Why; stands in the ledger.
+        #[arg(long, default_value = "routine")]
+        reason: String,
+    },
+    /// Make a recovery kit: shares, some of which together give the root key.
+    Escrow {
+        /// Shares that are needed.
+        #[arg(long, default_value_t = 2)]
+        needed: u8,
+        /// Shares to make.
+        #[arg(long, default_value_t = 3)]
+        shares: u8,
+        /// Folder to write them to; must not exist.
+        #[arg(long)]
+        out: PathBuf,
+        /// Why; stands in the ledger.
+        #[arg(long, default_value = "routine")]
+        reason: String,
+    },
+    /// Recover the root key from shares of a kit. The keeper must not run.
+    Recover {
+        /// Files of shares.
+        #[arg(required = true)]
+        shares: Vec<PathBuf>,
+        /// The passphrase that the root key gets.
+        #[command(flatten)]
+        new: NewPassphrase,
+    },
+}
+
+/// A passphrase to be set.
+#[derive(Args)]
+pub struct NewPassphrase {
+    /// File with the new passphrase; without it, asked for on the terminal.
+    #[arg(long)]
+    pub new_passphrase_file: Option<PathBuf>,
 }
 
 /// Tasks with the ledger.

@@ -15,7 +15,7 @@ use crate::client::{Client, Credential, Credentials};
 use crate::config::{Config, OTHER_VARIABLES, SETTINGS};
 use crate::failure::Failure;
 use crate::wiring::{Folder, SystemClock};
-use crate::{demo, drill, load, migrate, serve};
+use crate::{crypto, demo, drill, forget, keys, load, migrate, serve};
 
 /// Does what the command line says.
 ///
@@ -45,6 +45,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
         Command::Witness { task } => crate::witness::run(task).await,
+        Command::Keys { dir, task } => keys::run(&dir.dir, task).await,
+        Command::Crypto { dir, cbom } => crypto::run(dir.as_deref(), cbom).await,
+        Command::Forget { sign_in, organization, patient, reason, confirm } => {
+            forget::run(&sign_in, (&organization, &patient), &reason, confirm.as_deref()).await
+        }
         Command::Config => {
             print_config();
             Ok(())

@@ -9,6 +9,7 @@ mod inbox;
 mod keyring;
 mod population;
 mod population_client;
+mod measure;
 mod primitive;
 mod process;
 mod protocol;
@@ -29,6 +30,7 @@ pub use population::{
     RunRef,
 };
 pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
+pub use measure::{RewrapFailed, RewrapRig};
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{KeeperConfig, StartError, run};
 pub use protocol::KeeperStatus;

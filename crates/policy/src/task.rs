@@ -21,6 +21,8 @@ named!(
         Ledger = "ledger",
         /// Open, advance and close incidents; draft notices.
         Incidents = "incidents",
+        /// Destroy the key of a patient's record.
+        Forgetting = "forgetting",
     }
 );
 
@@ -31,6 +33,7 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Containment, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Ledger, &[Role::SecurityOfficer, Role::PrivacyOfficer]),
     (Task::Incidents, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
+    (Task::Forgetting, &[Role::PrivacyOfficer]),
 ];
 
 /// The authority to do one [`Task`]. Only [`decide_task`] makes one.

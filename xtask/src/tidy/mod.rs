@@ -5,6 +5,7 @@
 mod architecture;
 mod clock;
 mod crates;
+mod crypto;
 mod edges;
 mod options;
 mod settings;
@@ -75,6 +76,7 @@ fn check(files: &[File]) -> Complaints {
         crates::check(files, &sources),
         strangers::check(files),
         architecture::check(text_of("ARCHITECTURE.md"), &manifests),
+        crypto::check(text_of("crypto-policy.toml"), text_of("Cargo.lock"), &sources),
     ]
     .concat()
 }
@@ -119,7 +121,10 @@ mod tests {
                 "crates/server/Cargo.toml",
                 "[package]\nname = \"holdfast-server\"\n[dependencies]\nholdfast-store.workspace = true",
             ),
-            file("crates/server/src/lib.rs", "fn f() { std::time::SystemTime::now(); }"),
+            file(
+                "crates/server/src/lib.rs",
+                "fn f() { std::time::SystemTime::now(); digest(MD5); }",
+            ),
             file("crates/server/src/args.rs", "#[derive(Args)]\nstruct A {\n    dir: String,\n}"),
             file(
                 "crates/server/src/set.rs",
@@ -136,6 +141,7 @@ mod tests {
             "somebody's own folder",
             "ARCHITECTURE.md does not name",
             "used nowhere",
+            "MD5",
         ] {
             assert!(all.contains(told), "nobody said `{told}`:\n{all}");
         }

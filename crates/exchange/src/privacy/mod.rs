@@ -2,7 +2,9 @@
 //! notifying.
 
 mod emergencies;
+mod forgetting;
 mod incidents;
+mod keys;
 mod notices;
 mod office;
 mod reviews;
@@ -11,6 +13,7 @@ mod transparency;
 mod watchman;
 
 pub use emergencies::EmergencyItem;
+pub use forgetting::Forgetting;
 pub use incidents::FindingView;
 pub(crate) use office::Office;
 pub use reviews::ReviewItem;

@@ -69,6 +69,7 @@ impl Exchange {
             let fresh = self.keeper().query(&Filter::default(), after, LOOK_COUNT_MAX).await?;
             let Some(last) = fresh.last() else { return Ok(()) };
             let last = last.index;
+            self.follow_rotations(&fresh).await?;
             for placed in &fresh {
                 let findings = self.office().watch.lock().observe(placed);
                 for finding in findings {

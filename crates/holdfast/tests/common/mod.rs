@@ -83,8 +83,14 @@ impl Demo {
 
     /// Starts `holdfast serve` and waits until it listens.
     pub fn serve(&self) -> Serving {
+        self.serve_with(&[])
+    }
+
+    /// As [`serve`](Self::serve), with more environment variables.
+    pub fn serve_with(&self, environment: &[(&str, &str)]) -> Serving {
         let mut child = command(&["serve", "--dir", self.dir.to_str().unwrap()])
             .env("HOLDFAST_PASSPHRASE_FILE", &self.passphrase)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -184,6 +190,11 @@ pub fn command(arguments: &[&str]) -> Command {
 /// Runs the command to its end.
 pub fn holdfast(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
+}
+
+/// Runs the command to its end, with more environment variables.
+pub fn holdfast_with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(arguments).envs(environment.iter().copied()).output().unwrap()
 }
 
 /// Standard output as text.

@@ -35,7 +35,7 @@ const PRESENCE_EVERY: Duration = Duration::from_secs(1);
 /// How often ages of keys are looked at.
 const DUE_EVERY_MS: i64 = 24 * 3_600_000;
 /// Patients that are wrapped again with one sync, between two groups of releases.
-const REWRAP_COUNT: usize = 512;
+pub(crate) const REWRAP_COUNT: usize = 512;
 /// How long a wrong passphrase costs; one after the other.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 24 * 3_600_000;

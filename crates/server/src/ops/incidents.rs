@@ -64,11 +64,11 @@ pub(super) async fn draft(
 /// Why somebody is suspended, or no longer.
 #[derive(Deserialize)]
 pub(super) struct Reason {
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl Reason {
-    fn checked(&self) -> Result<&str, Failure> {
+    pub(super) fn checked(&self) -> Result<&str, Failure> {
         let reason = self.reason.trim();
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
             let text = format!("give a reason of at most {REASON_BYTES_MAX} characters");

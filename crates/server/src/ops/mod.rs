@@ -3,6 +3,7 @@
 
 mod accounts;
 mod emergencies;
+mod forgetting;
 mod incidents;
 mod ledger;
 mod question;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/incidents/{number}/draft", post(incidents::draft))
         .route("/ops/principals/{principal}/suspend", post(incidents::suspend))
         .route("/ops/principals/{principal}/lift", post(incidents::lift))
+        .route("/ops/forget", post(forgetting::forget))
         .route("/ops/honey", post(incidents::honey))
         .route("/ops/emergencies", get(emergencies::emergencies))
         .route("/ops/ledger/state", get(ledger::state))
