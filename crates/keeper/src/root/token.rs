@@ -13,6 +13,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use holdfast_base::fill_random;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -67,7 +68,8 @@ impl TokenText {
 
     /// The guard with the key that is in the token.
     pub fn open(&self, pin: &[u8]) -> Result<Token, GuardError> {
-        let token = Token { at: self.clone(), library: load(&self.module)?, pin: pin_of(pin)? };
+        let library = Mutex::new(load(&self.module)?);
+        let token = Token { at: self.clone(), library, pin: pin_of(pin)? };
         token.prove_presence()?;
         Ok(token)
     }
@@ -136,15 +138,15 @@ fn login(session: &Session, pin: &AuthPin) -> Result<(), GuardError> {
 /// comes back can be used again without asking.
 pub(crate) struct Token {
     at: TokenText,
-    library: Pkcs11,
+    library: Mutex<Pkcs11>,
     pin: AuthPin,
 }
 
 impl Token {
-    fn slot(&self) -> Result<Slot, GuardError> {
-        let slots = self.library.get_slots_with_token();
+    fn slot(&self, library: &Pkcs11) -> Result<Slot, GuardError> {
+        let slots = library.get_slots_with_token();
         for slot in slots.map_err(|error| told(error, "list its slots"))? {
-            let info = self.library.get_token_info(slot);
+            let info = library.get_token_info(slot);
             if info.is_ok_and(|info| info.serial_number().trim() == self.at.serial) {
                 return Ok(slot);
             }
@@ -154,9 +156,24 @@ impl Token {
     }
 
     /// A new session with the key, so that a token that was pulled out is noticed.
+    ///
+    /// Some libraries look for tokens only when they start: before a token counts as
+    /// away, the library is started anew.
     fn key(&self) -> Result<(Session, ObjectHandle), GuardError> {
-        let slot = self.slot()?;
-        let session = self.library.open_ro_session(slot);
+        let mut library = self.library.lock();
+        match self.key_by(&library) {
+            Err(GuardError::Away { .. }) => {
+                let _ = library.clone().finalize();
+                *library = load(&self.at.module)?;
+                self.key_by(&library)
+            }
+            found => found,
+        }
+    }
+
+    fn key_by(&self, library: &Pkcs11) -> Result<(Session, ObjectHandle), GuardError> {
+        let slot = self.slot(library)?;
+        let session = library.open_ro_session(slot);
         let session = session.map_err(|error| told(error, "open a session"))?;
         login(&session, &self.pin)?;
         let wanted = [
