@@ -7,9 +7,9 @@ mod client_keys;
 mod error;
 mod inbox;
 mod keyring;
+mod measure;
 mod population;
 mod population_client;
-mod measure;
 mod primitive;
 mod process;
 mod protocol;
@@ -25,12 +25,12 @@ pub use client::{KeeperClient, OrganizationKeys, ReleaseRequest, ServiceKeys};
 pub use client_keys::{NewGuard, RotatedKey};
 pub use error::KeeperError;
 pub use inbox::{InboxOpener, InboxSealer};
+pub use measure::{RewrapFailed, RewrapRig};
 pub use population::{
     Check, Condition, Delta, DeltaRef, DeltaSealer, IndexedResource, Needed, PostedResource, Range,
     RunRef,
 };
 pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
-pub use measure::{RewrapFailed, RewrapRig};
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{KeeperConfig, StartError, run};
 pub use protocol::KeeperStatus;
