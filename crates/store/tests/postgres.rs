@@ -480,6 +480,36 @@ fn tables_that_the_operator_spread_by_shard_are_used_as_they_are() {
     assert_eq!(server.sql(bed.database(), spread).trim(), "4");
 }
 
+#[test]
+fn beyond_a_socket_the_servers_certificate_is_verified() {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = own.signing_key.serialize_pem();
+    let Some(server) = Postgres::start_with_tls(&own.cert.pem(), &key) else { return };
+    drop(server.create_database());
+    let dir = tempfile::tempdir().unwrap();
+    let open = |host: &str, mode: &str| {
+        let url = format!("postgres://holdfast@{host}:{}/store0{mode}", server.port());
+        Store::open_at(&StoreLocation::parse(&url, &dir.path().join("store")).unwrap())
+    };
+    let trusting = |certificate: &rcgen::Certificate| {
+        let path = dir.path().join("roots.pem");
+        std::fs::write(&path, certificate.pem()).unwrap();
+        format!("?sslmode=verify-full&sslrootcert={}", path.display())
+    };
+    // The server takes nothing unencrypted, and the right name only by the right roots.
+    assert!(matches!(open("localhost", ""), Err(OpenError::Unfit { .. })));
+    let wrong_roots = trusting(&other.cert);
+    assert!(matches!(open("localhost", &wrong_roots), Err(OpenError::Unfit { .. })));
+    let roots = trusting(&own.cert);
+    assert!(matches!(open("127.0.0.1", &roots), Err(OpenError::Unfit { .. })), "another name");
+    let store = open("localhost", &roots).unwrap();
+    commit_next(&store, 1, 1);
+    let sessions = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                    WHERE application_name LIKE 'holdfast%'";
+    assert_eq!(server.sql("store0", sessions).trim(), "t");
+}
+
 /// What `docs/scale.md` reckons with. Prints bytes a resource and resources a
 /// second.
 #[test]

@@ -37,6 +37,7 @@ pub struct Postgres {
     dir: PathBuf,
     owner: Option<(u32, u32)>,
     databases: AtomicU32,
+    port: u16,
     /// Closing it ends the server.
     _alive: ChildStdin,
     _watch: Child,
@@ -58,6 +59,19 @@ impl Postgres {
     /// # Panics
     /// As [`shared`](Self::shared).
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// As [`start`](Self::start), also listening on `localhost` with TLS and this
+    /// certificate and key, and there on nothing else.
+    ///
+    /// # Panics
+    /// As [`shared`](Self::shared).
+    pub fn start_with_tls(certificate_pem: &str, key_pem: &str) -> Option<Self> {
+        Self::start_with(Some((certificate_pem, key_pem)))
+    }
+
+    fn start_with(tls: Option<(&str, &str)>) -> Option<Self> {
         let Some(bin) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "no PostgreSQL to test with");
             println!("skipped: no PostgreSQL {VERSION_MIN} or later on this machine");
@@ -79,7 +93,13 @@ impl Postgres {
         let conf = data.join("postgresql.conf");
         let text = std::fs::read_to_string(&conf).expect("the configuration");
         let socket = format!("unix_socket_directories = '{}'\n", dir.display());
-        std::fs::write(&conf, format!("{text}\n{SETTINGS}{socket}")).expect("configured");
+        let mut settings = format!("{text}\n{SETTINGS}{socket}");
+        let mut port = 5432;
+        if let Some(tls) = tls {
+            port = free_port();
+            settings.push_str(&with_tls(tls, port, &data, owner));
+        }
+        std::fs::write(&conf, settings).expect("configured");
 
         let mut watch = as_owner(Command::new("sh"), owner)
             .args(["-c", WATCH, "sh"])
@@ -96,7 +116,15 @@ impl Postgres {
         let output = watch.stdout.take().expect("its output");
         BufReader::new(output).read_line(&mut line).expect("a line");
         assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
-        Some(Self { bin, dir, owner, databases: AtomicU32::new(0), _alive: alive, _watch: watch })
+        Some(Self {
+            bin,
+            dir,
+            owner,
+            databases: AtomicU32::new(0),
+            port,
+            _alive: alive,
+            _watch: watch,
+        })
     }
 
     /// A new, empty database; gives its URL.
@@ -109,10 +137,15 @@ impl Postgres {
         self.url(&format!("store{number}"))
     }
 
+    /// Where it listens with TLS.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         let socket = self.dir.display().to_string().replace('/', "%2F");
-        format!("postgres://{USER}@{socket}/{database}")
+        format!("postgres://{USER}@{socket}:{}/{database}", self.port)
     }
 
     /// Runs a statement with `psql`; gives what it prints.
@@ -136,7 +169,7 @@ impl Postgres {
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database])
             .arg("-h")
             .arg(&self.dir)
-            .args(["-c", text])
+            .args(["-p", &self.port.to_string(), "-c", text])
             .output()
             .expect("psql runs");
         if done.status.success() {
@@ -191,6 +224,34 @@ impl Postgres {
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
     }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Settings for TLS, whose files it writes.
+fn with_tls(
+    (certificate, key): (&str, &str),
+    port: u16,
+    data: &Path,
+    owner: Option<(u32, u32)>,
+) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+        let path = data.join(name);
+        std::fs::write(&path, text).expect("written");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).expect("private");
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("given away");
+        }
+    }
+    let rules = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n\
+                 hostssl all all ::1/128 trust\n";
+    std::fs::write(data.join("pg_hba.conf"), rules).expect("written");
+    format!("listen_addresses = 'localhost'\nport = {port}\nssl = on\n")
 }
 
 fn as_owner(mut command: Command, owner: Option<(u32, u32)>) -> Command {
