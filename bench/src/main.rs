@@ -4,6 +4,7 @@
 mod cold;
 mod document;
 mod figure;
+mod ledger;
 mod opens;
 mod rig;
 mod writes;
@@ -20,8 +21,12 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Measure = fn(&Options) -> Result<Vec<Figure>, Failure>;
 
 /// Every name that can be asked for, in the order of the table.
-const FIGURES: &[(&str, Measure)] =
-    &[("store", writes::figures), ("opens", opens::figures), ("cold", cold::figures)];
+const FIGURES: &[(&str, Measure)] = &[
+    ("store", writes::figures),
+    ("opens", opens::figures),
+    ("cold", cold::figures),
+    ("ledger", ledger::figures),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

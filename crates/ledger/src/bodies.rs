@@ -177,7 +177,12 @@ pub(crate) fn scan_from<E: From<io::Error>>(
         return Ok(Scanned { records: 0, bytes: 0, tail });
     }
     let fits = header[..16] == MAGIC[..] && header[16..] == first.to_be_bytes();
-    if !fits || length < start.offset {
+    if !fits {
+        // Power may have been lost before its first bytes came.
+        let tail = tail_after(dir, segment, 0, first)?;
+        return Ok(Scanned { records: 0, bytes: 0, tail });
+    }
+    if length < start.offset {
         return Ok(Scanned { records: 0, bytes: 0, tail: Tail::Damaged });
     }
     let mut bytes = start.offset.max(HEADER_BYTES);

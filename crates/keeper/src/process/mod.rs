@@ -314,6 +314,15 @@ fn signer(origin: &str, keys: &Keys) -> Option<CheckpointSigner> {
     Some(signer)
 }
 
+/// Keys of a ledger that is made to be measured, from 32 bytes that anybody may
+/// know. `None` when `origin` cannot be the name of a log.
+pub fn throwaway_ledger_keys(seed: [u8; 32], origin: &str) -> Option<LedgerKeys> {
+    let keys = Keys::first(Secret::from_slice(&seed)?);
+    let signer = twofold(origin, &Secret::from_slice(&seed)?)?;
+    let sealer = Box::new(Bodies(Arc::new(RwLock::new(keys))));
+    Some(LedgerKeys { sealer, signer })
+}
+
 /// A signer by Ed25519 with this seed, and by ML-DSA-44 with one derived from it.
 fn twofold(origin: &str, seed: &Secret) -> Option<CheckpointSigner> {
     let second = seed.derive("holdfast/v1/ledger-signer/ml-dsa-44");

@@ -149,15 +149,13 @@ pub(crate) fn encode(contents: &Contents) -> Vec<u8> {
     };
     add(Section::Rows, &mut out, &mut |out| {
         for row in &contents.rows {
-            out.extend(row.at.to_be_bytes());
-            out.extend(&row.offset.to_be_bytes()[2..]);
-            out.extend((number(Dimension::Kind, row.kind.into()) as u16).to_be_bytes());
-            out.push(row.action);
-            out.push(row.classes.bits());
-            out.extend(number(Dimension::Organization, row.organization).to_be_bytes());
-            out.extend(number(Dimension::Patient, row.patient).to_be_bytes());
-            out.extend(row.touches.to_be_bytes());
-            out.extend(row.touches_count.to_be_bytes());
+            let row = Row {
+                kind: number(Dimension::Kind, row.kind.into()) as u16,
+                organization: number(Dimension::Organization, row.organization),
+                patient: number(Dimension::Patient, row.patient),
+                ..*row
+            };
+            encode_row(&row, out);
         }
     });
     add(Section::Touches, &mut out, &mut |out| {
@@ -271,6 +269,19 @@ pub(crate) fn decode_postings(bytes: &[u8]) -> Vec<u32> {
     places
 }
 
+/// Writes one row of [`ROW_BYTES`].
+fn encode_row(row: &Row, out: &mut Vec<u8>) {
+    out.extend(row.at.to_be_bytes());
+    out.extend(&row.offset.to_be_bytes()[2..]);
+    out.extend(row.kind.to_be_bytes());
+    out.push(row.action);
+    out.push(row.classes.bits());
+    out.extend(row.organization.to_be_bytes());
+    out.extend(row.patient.to_be_bytes());
+    out.extend(row.touches.to_be_bytes());
+    out.extend(row.touches_count.to_be_bytes());
+}
+
 /// Reads one row of [`ROW_BYTES`].
 pub(crate) fn decode_row(bytes: &[u8]) -> Row {
     let short = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
@@ -348,4 +359,51 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Contents> {
     contents.subtrees = directory.subtrees;
     contents.bodies = directory.bodies;
     (contents.rows.len() as u64 == directory.count).then_some(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The example of `docs/ledger.md`.
+    #[test]
+    fn the_row_of_the_documentation_is_written_and_read_back() {
+        let text = include_str!("../../../../docs/ledger.md");
+        let example = text.split("### A row").nth(1).expect("the example").split("###").next();
+        let lines = example.expect("its end").lines().filter(|line| line.starts_with("    "));
+        let hex: String = lines.filter_map(|line| line.split_whitespace().next()).collect();
+        let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).expect("hexadecimal digits");
+        let row = Row {
+            at: 1_432_598_400_007,
+            offset: 115_368,
+            kind: 1,
+            action: 1,
+            classes: ClassSet::from_bits(5),
+            organization: 3,
+            patient: 42,
+            touches: 16,
+            touches_count: 2,
+        };
+        let mut written = Vec::new();
+        encode_row(&row, &mut written);
+        assert_eq!((written.len(), &written), (ROW_BYTES, &bytes));
+        assert_eq!(decode_row(&bytes), row);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = decode(&bytes);
+            let _ = decode_postings(&bytes);
+        }
+
+        #[test]
+        fn a_changed_directory_never_panics(at in 0..700_usize, byte: u8) {
+            let mut bytes = encode(&Contents::starting_at(256));
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::{Action, Actor, Event, Touch};
 const SMALL: Shape = Shape { entries: 256, merged: 3 };
 
 fn open_small(dir: &Path) -> Ledger {
-    Ledger::open_on(dir, ORIGIN, keys(), clock(), Arc::new(Disk::default()), SMALL).unwrap()
+    Ledger::open_on(dir, ORIGIN, keys(), clock(), unsynced(), SMALL).unwrap()
 }
 
 /// The n-th of varied entries: all kinds that scope counts, and others.
@@ -324,8 +324,7 @@ fn lost_bodies_below_the_index_are_named_at_open() {
     let file = dir.path().join("bodies/000000");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let refused =
-        Ledger::open_on(dir.path(), ORIGIN, keys(), clock(), Arc::new(Disk::default()), SMALL);
+    let refused = Ledger::open_on(dir.path(), ORIGIN, keys(), clock(), unsynced(), SMALL);
     assert!(matches!(refused, Err(OpenError::Damaged { .. } | OpenError::Lost { .. })));
 }
 

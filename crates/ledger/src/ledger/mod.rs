@@ -1,6 +1,8 @@
 //! The ledger as the keeper holds it: append, publish, read.
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod index_tests;
 mod indexing;
 mod recover;

@@ -1,18 +1,26 @@
 //! Verifies the folder of a ledger: entries tiles → leaf hashes → hash tiles →
-//! root → checkpoint; then the sealed bodies, as far as that goes without a key.
+//! root → checkpoint; then the sealed bodies, as far as that goes without a key. On
+//! all cores, and in memory that does not grow with the entries.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Policy, Report, Subject, Tampering, Violation, Violations, check_checkpoint};
-use crate::bodies::{SEGMENT_ENTRIES, Tail, list_segments, scan_segment, segment_path};
+use super::{
+    Policy, Report, Subject, Tampering, VIOLATIONS_MAX, Violation, Violations, check_checkpoint,
+};
+use crate::bodies::{SEGMENT_ENTRIES, Scanned, Tail, list_segments, scan_segment, segment_path};
 use crate::layout::{BODIES, CHECKPOINT, TILES, TileAddress, TileKind, files_below};
 use crate::leaf::{LEAF_BYTES, leaf_data};
 use crate::medium::UNFINISHED;
 use crate::note::Checkpoint;
-use crate::tree::{Frontier, Hash, TILE_WIDTH, leaf_hash};
+use crate::tree::{Frontier, Hash, TILE_WIDTH, fold, leaf_hash};
+
+/// Tiles that are read at once: some megabytes.
+const TILES_AT_ONCE: usize = 512;
+/// Body segments that are read at once.
+const SEGMENTS_AT_ONCE: usize = 32;
 
 pub(super) fn check(dir: &Path, policy: &Policy) -> Result<Report, Vec<Violation>> {
     let mut found = Violations::default();
@@ -29,7 +37,8 @@ pub(super) fn check(dir: &Path, policy: &Policy) -> Result<Report, Vec<Violation
         entries: Side::default(),
         hashes: Side::default(),
         differing: Vec::new(),
-        leaves: Vec::new(),
+        hashes_right: false,
+        last: BTreeMap::new(),
         beyond: Vec::new(),
         narrower: Vec::new(),
     };
@@ -123,6 +132,21 @@ impl Side {
                 upper.insert((level, index), hashes.concat());
             }
         });
+        self.note_seen(seen);
+    }
+
+    /// Adds a full tile of leaves by its root.
+    fn push_subtree(&mut self, root: Hash, seen: Option<u64>) {
+        let upper = &mut self.upper;
+        self.frontier.push_subtree(root, |level, index, hashes| {
+            if level > 0 {
+                upper.insert((level, index), hashes.concat());
+            }
+        });
+        self.note_seen(seen);
+    }
+
+    fn note_seen(&mut self, seen: Option<u64>) {
         if seen == Some(self.frontier.size()) {
             self.root_at_seen = Some(self.frontier.root());
         }
@@ -140,10 +164,12 @@ struct FolderCheck<'a> {
     entries: Side,
     /// The tree by the hash tiles of level 0 (where one is bad, by its entries).
     hashes: Side,
-    /// Entries of which the two tell different things, with what the hashes tell.
-    differing: Vec<(u64, Hash)>,
-    /// The leaf hashes that bodies are held against.
-    leaves: Vec<Hash>,
+    /// The first entries of which the two tell different things.
+    differing: Vec<u64>,
+    /// Whether the checkpoint signs the hashes and not the entries.
+    hashes_right: bool,
+    /// The files that were taken for tiles that are not full.
+    last: BTreeMap<(TileKind, u64), String>,
     /// Tiles of a tree that is larger than the signed one.
     beyond: Vec<TileAddress>,
     /// Older partial tiles that say something else than a wider one: the file, the
@@ -152,38 +178,74 @@ struct FolderCheck<'a> {
 }
 
 impl FolderCheck<'_> {
-    /// Reads entries tiles and hash tiles of level 0 side by side.
+    /// Reads entries tiles and hash tiles of level 0 side by side, some at a time on
+    /// all cores.
     fn leaves(&mut self) {
-        let seen = self.policy.seen.map(|seen| seen.size);
-        for tile in 0..self.size.div_ceil(TILE_WIDTH as u64) {
-            let entries = self.read_tile(TileKind::Entries, tile);
-            let hashes = self.read_tile(TileKind::Hashes(0), tile);
-            let width = (self.size - tile * TILE_WIDTH as u64).min(TILE_WIDTH as u64);
-            for place in 0..width {
-                let index = tile * TILE_WIDTH as u64 + place;
-                let data = unit(entries.as_deref(), place, 2 + LEAF_BYTES);
-                let by_hash = unit(hashes.as_deref(), place, 32);
-                let by_hash = by_hash.and_then(|hash| Hash::try_from(hash).ok());
-                let by_entry = data.and_then(|data| match data {
-                    [0, length, data @ ..] if usize::from(*length) == LEAF_BYTES => {
-                        Some(leaf_hash(data))
-                    }
-                    _ => None,
-                });
-                if data.is_some() && by_entry.is_none() {
-                    self.add_tile(TileKind::Entries, index, Tampering::Malformed);
-                }
-                if let (Some(by_entry), Some(by_hash)) = (by_entry, by_hash)
-                    && by_entry != by_hash
-                {
-                    self.differing.push((index, by_hash));
-                }
-                let leaf = by_entry.or(by_hash).unwrap_or_default();
-                self.leaves.push(leaf);
-                self.entries.push(leaf, seen);
-                self.hashes.push(by_hash.or(by_entry).unwrap_or_default(), seen);
+        let tiles = self.size.div_ceil(TILE_WIDTH as u64);
+        let (dir, size) = (self.dir, self.size);
+        for first in (0..tiles).step_by(TILES_AT_ONCE) {
+            let wave: Vec<_> = (first..tiles.min(first + TILES_AT_ONCE as u64))
+                .map(|tile| {
+                    let mut files = |kind| self.files.remove(&(kind, tile)).unwrap_or_default();
+                    (tile, files(TileKind::Entries), files(TileKind::Hashes(0)))
+                })
+                .collect();
+            let read = on_all_cores(&wave, |(tile, entries, hashes)| {
+                let entries = Tile::read(dir, size, TileKind::Entries, *tile, entries);
+                let hashes = Tile::read(dir, size, TileKind::Hashes(0), *tile, hashes);
+                let width = (size - tile * TILE_WIDTH as u64).min(TILE_WIDTH as u64);
+                let leaves = leaves_of(&entries, &hashes, width);
+                (*tile, entries, hashes, leaves)
+            });
+            for (tile, entries, hashes, leaves) in read {
+                self.note(TileKind::Entries, tile, entries);
+                self.note(TileKind::Hashes(0), tile, hashes);
+                self.push_tile(tile, leaves);
             }
         }
+    }
+
+    /// Adds a tile to both trees.
+    fn push_tile(&mut self, tile: u64, leaves: Leaves) {
+        let seen = self.policy.seen.map(|seen| seen.size);
+        let first = tile * TILE_WIDTH as u64;
+        let end = first + TILE_WIDTH as u64;
+        let each = match leaves {
+            Leaves::Agreeing(root, _) if seen.is_none_or(|seen| seen <= first || seen >= end) => {
+                self.entries.push_subtree(root, seen);
+                self.hashes.push_subtree(root, seen);
+                return;
+            }
+            Leaves::Agreeing(_, leaves) => {
+                leaves.into_iter().map(|leaf| (Some(leaf), Some(leaf), true)).collect()
+            }
+            Leaves::Each(each) => each,
+        };
+        for ((by_entry, by_hash, formed), index) in each.into_iter().zip(first..) {
+            if !formed {
+                self.add_tile(TileKind::Entries, index, Tampering::Malformed);
+            }
+            let differ = by_entry.is_some() && by_hash.is_some() && by_entry != by_hash;
+            if differ && self.differing.len() < VIOLATIONS_MAX {
+                self.differing.push(index);
+            }
+            self.entries.push(by_entry.or(by_hash).unwrap_or_default(), seen);
+            self.hashes.push(by_hash.or(by_entry).unwrap_or_default(), seen);
+        }
+    }
+
+    /// Takes over what was noticed about a tile while it was read; gives its bytes.
+    fn note(&mut self, kind: TileKind, index: u64, tile: Tile) -> Option<Vec<u8>> {
+        for (file, entry, what) in tile.violations {
+            self.found.add(&file, entry, what);
+        }
+        self.beyond.extend(tile.beyond);
+        self.narrower.extend(tile.narrower);
+        let (path, bytes) = tile.whole?;
+        if bytes.len() < TILE_WIDTH * kind.hash_bytes() {
+            self.last.insert((kind, index), path);
+        }
+        Some(bytes)
     }
 
     /// Adds a violation of the tile of `kind` that holds leaf `index`.
@@ -193,45 +255,11 @@ impl FolderCheck<'_> {
         self.found.add(&path, Some(index), what);
     }
 
-    /// Reads the tile `index` of `kind`, and holds narrower partial tiles of it
-    /// against it. `None` when there is none, or it is too short.
+    /// Reads the tile `index` of `kind`; `None` when there is none, or it is too short.
     fn read_tile(&mut self, kind: TileKind, index: u64) -> Option<Vec<u8>> {
-        let due = TileAddress::in_tree(kind, index, self.size)?;
-        let unit = kind.hash_bytes();
-        let mut whole: Option<(String, Vec<u8>)> = None;
-        for tile in self.files.remove(&(kind, index)).unwrap_or_default() {
-            let path = tile.path();
-            let width = tile.width.min(due.width);
-            if tile.width > due.width {
-                self.beyond.push(tile);
-            }
-            let bytes = match fs::read(self.dir.join(&path)) {
-                Ok(bytes) if bytes.len() == usize::from(tile.width) * unit => bytes,
-                Ok(_) => {
-                    self.found.add(&path, Some(first_entry(&tile)), Tampering::Malformed);
-                    continue;
-                }
-                Err(error) => {
-                    self.found.add(&path, Some(first_entry(&tile)), unreadable(&error));
-                    continue;
-                }
-            };
-            let bytes = &bytes[..usize::from(width) * unit];
-            match &whole {
-                None if width == due.width => whole = Some((path, bytes.to_vec())),
-                None => {}
-                Some((wider, whole)) => {
-                    let pairs = whole.chunks(unit).zip(bytes.chunks(unit));
-                    if let Some(place) = pairs.into_iter().position(|(a, b)| a != b) {
-                        self.narrower.push((path, wider.clone(), entry_of(&tile, place)));
-                    }
-                }
-            }
-        }
-        if whole.is_none() {
-            self.found.add(&due.path(), Some(first_entry(&due)), Tampering::Missing);
-        }
-        whole.map(|(_, bytes)| bytes)
+        let files = self.files.remove(&(kind, index)).unwrap_or_default();
+        let tile = Tile::read(self.dir, self.size, kind, index, &files);
+        self.note(kind, index, tile)
     }
 
     /// Decides which of entries and hashes the checkpoint signs; then holds the
@@ -244,9 +272,9 @@ impl FolderCheck<'_> {
             (false, true) => Tampering::EntryChanged,
             _ => Tampering::HashChanged,
         };
-        for (index, by_hash) in std::mem::take(&mut self.differing) {
-            if what == Tampering::EntryChanged {
-                self.leaves[index as usize] = by_hash;
+        self.hashes_right = what == Tampering::EntryChanged;
+        for index in std::mem::take(&mut self.differing) {
+            if self.hashes_right {
                 self.add_tile(TileKind::Entries, index, what.clone());
             } else {
                 self.add_tile(TileKind::Hashes(0), index, what.clone());
@@ -302,16 +330,18 @@ impl FolderCheck<'_> {
             self.found.add(&file, None, Tampering::Unexpected);
         }
         let (mut whole_until, mut damaged) = (0, false);
-        for segment in 0..segments.last().map_or(0, |last| last + 1) {
+        let all: Vec<u64> = (0..segments.last().map_or(0, |last| last + 1)).collect();
+        let checked = all.chunks(SEGMENTS_AT_ONCE).flat_map(|wave| {
+            let scanned = on_all_cores(wave, |segment| self.scan(*segment));
+            wave.iter().copied().zip(scanned).collect::<Vec<_>>()
+        });
+        let checked: Vec<_> = checked.collect();
+        for (segment, (scanned, of_another)) in checked {
             let path = segment_path(segment);
             let first = segment * SEGMENT_ENTRIES;
-            let scanned = scan_segment(self.dir, segment, |_, record| {
-                let leaf = self.leaves.get(record.index as usize);
-                if leaf.is_some_and(|leaf| *leaf != leaf_hash(&leaf_data(&record.commitment))) {
-                    self.found.add(&path, Some(record.index), Tampering::BodyOfAnother);
-                }
-                Ok::<(), io::Error>(())
-            });
+            for index in of_another {
+                self.found.add(&path, Some(index), Tampering::BodyOfAnother);
+            }
             let scanned = match scanned {
                 Ok(scanned) => scanned,
                 Err(error) => {
@@ -337,6 +367,45 @@ impl FolderCheck<'_> {
         Some(whole_until)
     }
 
+    /// Scans a body segment: what was found, and records that are not of their leaf.
+    fn scan(&self, segment: u64) -> (io::Result<Scanned>, Vec<u64>) {
+        let mut of_another = Vec::new();
+        let (mut held, mut entries, mut hashes) = (u64::MAX, None, None);
+        let scanned = scan_segment(self.dir, segment, |_, record| {
+            if record.index < self.size {
+                let (tile, place) =
+                    (record.index / TILE_WIDTH as u64, record.index % TILE_WIDTH as u64);
+                if held != tile {
+                    held = tile;
+                    entries = self.read_again(TileKind::Entries, tile);
+                    hashes = self.read_again(TileKind::Hashes(0), tile);
+                }
+                let data = leaf_data(&record.commitment);
+                let by_entry = unit(entries.as_deref(), place, 2 + LEAF_BYTES);
+                let by_entry = by_entry.filter(|leaf| leaf[..2] == [0, LEAF_BYTES as u8]);
+                let by_hash = unit(hashes.as_deref(), place, 32);
+                let right = match (by_entry, by_hash) {
+                    (Some(leaf), None) => leaf[2..] == data,
+                    (Some(leaf), Some(_)) if !self.hashes_right => leaf[2..] == data,
+                    (_, Some(hash)) => *hash == leaf_hash(&data),
+                    (None, None) => false,
+                };
+                if !right && of_another.len() < VIOLATIONS_MAX {
+                    of_another.push(record.index);
+                }
+            }
+            Ok::<(), io::Error>(())
+        });
+        (scanned, of_another)
+    }
+
+    /// The bytes of a tile of level 0 that was read before.
+    fn read_again(&self, kind: TileKind, index: u64) -> Option<Vec<u8>> {
+        let full = TileAddress { kind, index, width: TILE_WIDTH as u16 };
+        let path = self.last.get(&(kind, index)).cloned().unwrap_or_else(|| full.path());
+        fs::read(self.dir.join(path)).ok()
+    }
+
     /// Older partial tiles; and tiles beyond the signed size: of a ledger at work, when the bodies reach as
     /// far; otherwise entries were taken away.
     fn what_is_left(&mut self, bodies: Option<u64>) {
@@ -356,6 +425,114 @@ impl FolderCheck<'_> {
             }
         }
     }
+}
+
+/// A tile as it was read, with what was noticed.
+#[derive(Default)]
+struct Tile {
+    /// The file that holds it whole, and its bytes.
+    whole: Option<(String, Vec<u8>)>,
+    violations: Vec<(String, Option<u64>, Tampering)>,
+    beyond: Vec<TileAddress>,
+    narrower: Vec<(String, String, u64)>,
+}
+
+impl Tile {
+    /// Reads the tile `index` of `kind`, and holds narrower partial tiles of it
+    /// against it. Nothing whole when there is none, or it is too short.
+    fn read(dir: &Path, size: u64, kind: TileKind, index: u64, files: &[TileAddress]) -> Self {
+        let mut read = Self::default();
+        let Some(due) = TileAddress::in_tree(kind, index, size) else { return read };
+        let unit = kind.hash_bytes();
+        for tile in files {
+            let path = tile.path();
+            let width = tile.width.min(due.width);
+            if tile.width > due.width {
+                read.beyond.push(*tile);
+            }
+            let mut bytes = match fs::read(dir.join(&path)) {
+                Ok(bytes) if bytes.len() == usize::from(tile.width) * unit => bytes,
+                Ok(_) => {
+                    let what = Tampering::Malformed;
+                    read.violations.push((path, Some(first_entry(tile)), what));
+                    continue;
+                }
+                Err(error) => {
+                    let what = unreadable(&error);
+                    read.violations.push((path, Some(first_entry(tile)), what));
+                    continue;
+                }
+            };
+            bytes.truncate(usize::from(width) * unit);
+            match &read.whole {
+                None if width == due.width => read.whole = Some((path, bytes)),
+                None => {}
+                Some((wider, whole)) => {
+                    let pairs = whole.chunks(unit).zip(bytes.chunks(unit));
+                    if let Some(place) = pairs.into_iter().position(|(a, b)| a != b) {
+                        read.narrower.push((path, wider.clone(), entry_of(tile, place)));
+                    }
+                }
+            }
+        }
+        if read.whole.is_none() {
+            read.violations.push((due.path(), Some(first_entry(&due)), Tampering::Missing));
+        }
+        read
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        self.whole.as_ref().map(|(_, bytes)| &bytes[..])
+    }
+}
+
+/// The leaves of a tile as entries and hashes tell them.
+enum Leaves {
+    /// They agree on a full tile: the root over it, and its leaves.
+    Agreeing(Hash, Vec<Hash>),
+    /// Of each: the leaf by its entry, the leaf by its hash, whether the entry has
+    /// its form.
+    Each(Vec<(Option<Hash>, Option<Hash>, bool)>),
+}
+
+fn leaves_of(entries: &Tile, hashes: &Tile, width: u64) -> Leaves {
+    let each: Vec<_> = (0..width)
+        .map(|place| {
+            let data = unit(entries.bytes(), place, 2 + LEAF_BYTES);
+            let by_hash = unit(hashes.bytes(), place, 32);
+            let by_hash = by_hash.and_then(|hash| Hash::try_from(hash).ok());
+            let by_entry = data.and_then(|data| match data {
+                [0, length, data @ ..] if usize::from(*length) == LEAF_BYTES => {
+                    Some(leaf_hash(data))
+                }
+                _ => None,
+            });
+            (by_entry, by_hash, data.is_none() || by_entry.is_some())
+        })
+        .collect();
+    let agree = |(by_entry, by_hash, _): &(Option<Hash>, Option<Hash>, bool)| {
+        by_entry.filter(|_| by_entry == by_hash)
+    };
+    match each.iter().map(agree).collect::<Option<Vec<Hash>>>() {
+        Some(leaves) if leaves.len() == TILE_WIDTH => Leaves::Agreeing(fold(&leaves), leaves),
+        _ => Leaves::Each(each),
+    }
+}
+
+/// Does `work` for each of `items` on all cores; gives the outcomes in order.
+fn on_all_cores<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(cores).max(1);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<T>>()))
+            .collect();
+        let joined = parts.into_iter().map(|part| part.join());
+        // A thread that panicked is a fault of ours: let it be seen.
+        joined.flat_map(|part| part.unwrap_or_else(|why| std::panic::resume_unwind(why))).collect()
+    })
 }
 
 fn unit(tile: Option<&[u8]>, place: u64, bytes: usize) -> Option<&[u8]> {
