@@ -344,6 +344,7 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
             let expected = match task {
                 Task::Accounts => *role == Role::Administrator,
                 Task::Budgets => *role == Role::SecurityOfficer,
+                Task::Forgetting => *role == Role::PrivacyOfficer,
                 Task::Ledger => matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer),
                 Task::Containment | Task::Incidents => {
                     matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer | Role::System)

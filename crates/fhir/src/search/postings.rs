@@ -161,8 +161,8 @@ fn each_value(value: &IndexValue, add: &mut dyn FnMut(Vec<u8>)) {
         }
         IndexValue::Date(span) => {
             let (from, to) = (instant(span.from), instant(span.to));
-            add([&[b'd'], &from[..], &to].concat());
-            add([&[b'e'], &to[..], &from].concat());
+            add([b"d", &from[..], &to].concat());
+            add([b"e", &to[..], &from].concat());
         }
         IndexValue::Number(number) => add_ends(Some(*number), Some(*number), false, &[], add),
         IndexValue::Quantity { low, high, open, system, code, unit } => {
@@ -210,8 +210,8 @@ fn add_ends(
     add: &mut dyn FnMut(Vec<u8>),
 ) {
     let (low, high, open) = (end(low, true), end(high, false), [u8::from(open)]);
-    add([&[b'l'], &low[..], &high, &open, tail].concat());
-    add([&[b'm'], &high[..], &low, &open, tail].concat());
+    add([b"l", &low[..], &high, &open, tail].concat());
+    add([b"m", &high[..], &low, &open, tail].concat());
 }
 
 impl Query {

@@ -41,9 +41,13 @@ pub(crate) enum Waiting<S> {
     Merge(Box<Merge>),
 }
 
+/// How many jobs there were, and those that wait by their handle: number, job, what
+/// it needs next.
+type Jobs<S> = (u64, BTreeMap<u64, (u64, Waiting<S>, Vec<Needed>)>);
+
 /// The waiting jobs, each with what it needs next.
 pub(crate) struct Desk<S> {
-    waiting: Mutex<(u64, BTreeMap<u64, (u64, Waiting<S>, Vec<Needed>)>)>,
+    waiting: Mutex<Jobs<S>>,
     pub caches: Caches,
 }
 
