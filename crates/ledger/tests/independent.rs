@@ -67,8 +67,8 @@ fn entry(n: u64) -> Entry {
     let actor = Actor {
         principal: format!("dr.{}@lakeside", n % 7).parse().unwrap(),
         session: None,
-        organization: (n % 2 == 0).then(|| OrganizationId::new("lakeside").unwrap()),
-        address: (n % 4 != 0).then(|| format!("192.0.2.{} é", n % 5)),
+        organization: n.is_multiple_of(2).then(|| OrganizationId::new("lakeside").unwrap()),
+        address: (!n.is_multiple_of(4)).then(|| format!("192.0.2.{} é", n % 5)),
     };
     let at = Timestamp::from_millis(1_432_598_400_000 + n as i64 * 1000);
     Entry { at, actor, request: None, event }
