@@ -27,6 +27,7 @@ use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
 use crate::inbox::{InboxOpener, InboxSealer};
 use crate::population::DeltaSealer;
+use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
     Answer, FrameError, KeeperStatus, Request, WireOrganization, WireRelease, decode, encode,
@@ -409,6 +410,60 @@ impl KeeperClient {
     pub async fn last_store_commit(&self) -> Result<Option<(CommitNumber, String)>, KeeperError> {
         match self.ask(Request::LastStoreCommit).await? {
             Answer::Commit(commit) => Ok(commit),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The key that backups are sealed under, with the rows that the root key makes
+    /// it of. The entry is durable first.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn backup_key(
+        &self,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<(SystemKey, KeyRows), KeeperError> {
+        let reason = reason.to_owned();
+        match self.ask(Request::BackupKey { actor: actor.into(), reason }).await? {
+            Answer::BackupKey { keys, wrapped } => Ok((SystemKey::new(keys), wrapped)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Some rows of the key table after the row `after`, wrapped as they are, and
+    /// whether they are the last ones. Ask on from the last row's keyspace and key.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn copy_keys(
+        &self,
+        after: Option<(String, Vec<u8>)>,
+    ) -> Result<(KeyRows, bool), KeeperError> {
+        let mut answers = self.begin(Request::CopyKeys { after }).await?;
+        match answers.next(TIMEOUT_LONG).await? {
+            Answer::Part { bytes, last } => {
+                let rows = postcard::from_bytes(&bytes);
+                let what = "the rows of the key table have another form";
+                Ok((rows.map_err(|_| KeeperError::Protocol { what })?, last))
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Some sealed records of the ledger from index `from` on, and the index after
+    /// them; no records when there are none.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub async fn copy_ledger(&self, from: u64) -> Result<(Vec<u8>, u64), KeeperError> {
+        let mut answers = self.begin(Request::CopyLedger { from }).await?;
+        match answers.next(TIMEOUT_LONG).await? {
+            Answer::Part { mut bytes, .. } if bytes.len() >= 8 => {
+                let records = bytes.split_off(8);
+                let next = bytes.try_into().map_or(from, u64::from_be_bytes);
+                Ok((records, next))
+            }
             other => Err(unexpected(other)),
         }
     }

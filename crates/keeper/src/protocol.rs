@@ -23,6 +23,7 @@ use crate::error::Refused;
 use crate::keyring::Keys;
 use crate::population::{Condition, DeltaRef, IndexedResource, Needed, Range, RunRef};
 use crate::primitive::Secret;
+use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::public::{PublicAnswer, PublicRequest};
 
@@ -204,6 +205,9 @@ pub(crate) enum Request {
         options: ExportOptions,
     },
     Population(PopulationRequest),
+    BackupKey { actor: WireActor, reason: String },
+    CopyKeys { after: Option<(String, Vec<u8>)> },
+    CopyLedger { from: u64 },
 }
 
 /// The keys of one organization that the front process holds.
@@ -277,6 +281,10 @@ pub(crate) enum Answer {
     Keys(KeysAnswer),
     Public(PublicAnswer),
     Population(PopulationAnswer),
+    BackupKey {
+        keys: Keys,
+        wrapped: KeyRows,
+    },
 }
 
 /// Why a frame was not understood.

@@ -70,7 +70,7 @@ impl Record {
     }
 
     /// Reads one record. `None` when what stands there is no whole record.
-    fn read_from(input: &mut dyn Read) -> io::Result<Option<Self>> {
+    pub(crate) fn read_from(input: &mut dyn Read) -> io::Result<Option<Self>> {
         let mut header = [0; RECORD_HEADER_BYTES];
         if !fill(input, &mut header)? {
             return Ok(None);

@@ -177,6 +177,19 @@ pub enum Event {
         /// Hash chain value, lower-case hex.
         chain: String,
     },
+    /// The store was brought back to an earlier state from a backup: what the
+    /// ledger saw committed after it is not in the store any more. Chain and
+    /// numbers go on from here.
+    Restored {
+        /// The transaction that the store ends at.
+        commit: CommitNumber,
+        /// Hash chain value there, lower-case hex.
+        chain: String,
+        /// The newest transaction that the ledger had seen.
+        acknowledged: CommitNumber,
+        /// Why, as the administrator said.
+        reason: String,
+    },
     /// A patient record was created, changed residence or was linked to another
     /// person: what scope needs to know about it, and no more.
     PatientProfile {
@@ -291,6 +304,7 @@ impl Event {
             Self::Session { .. } => "session",
             Self::Intake { .. } => "intake",
             Self::StoreCommit { .. } => "store-commit",
+            Self::Restored { .. } => "restored",
             Self::PatientProfile { .. } => "patient-profile",
             Self::Delivery { .. } => "delivery",
             Self::AccountChange { .. } => "account-change",

@@ -33,7 +33,7 @@ pub use entry::{Action, Actor, Entry, Event, Touch};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
 pub use index::TouchedRecord;
-pub use ledger::{BodySealer, ENTRY_BYTES_MAX, IndexPlace, Ledger, LedgerKeys};
+pub use ledger::{BodySealer, ENTRY_BYTES_MAX, IndexPlace, Ledger, LedgerCopy, LedgerKeys};
 pub use note::{Checkpoint, CheckpointSigner, Cosigner, NoteError, VerifierKey};
 pub use published::{CosignError, Proof, read_public, stated};
 pub use tree::Hash;

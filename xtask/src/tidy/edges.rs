@@ -15,6 +15,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
     ("holdfast-ledger", &["holdfast-base"]),
     ("holdfast-keeper", &["holdfast-base", "holdfast-ledger"]),
     ("holdfast-store", &["holdfast-base"]),
+    ("holdfast-backup", &["holdfast-base", "holdfast-ledger", "holdfast-keeper", "holdfast-store"]),
     ("holdfast-watch", &["holdfast-base", "holdfast-ledger"]),
     ("holdfast-respond", &["holdfast-base", "holdfast-ledger"]),
     (
@@ -28,6 +29,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
             "holdfast-ledger",
             "holdfast-keeper",
             "holdfast-store",
+            "holdfast-backup",
             "holdfast-watch",
             "holdfast-respond",
         ],

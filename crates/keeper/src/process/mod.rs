@@ -4,8 +4,10 @@
 //! heard; a checkpoint is at most a second behind; secrets are wiped at the end
 //! and never reach a core file, nor swap where the system allows it.
 
+mod copy;
 pub(crate) mod lock;
 mod population;
+mod offline;
 mod release;
 pub(crate) mod rotation;
 mod scribe;
@@ -34,6 +36,8 @@ use crate::primitive::{Secret, place};
 use crate::root::{FILE_NAME, OpenRoot, RootError, private_dir};
 use crate::steps::Steps;
 use crate::table::{KeyTable, TableError};
+pub use copy::KeyRows;
+pub use offline::{Acknowledged, Offline, backup_key};
 use rotation::{Custody, RotationDue};
 use scribe::{HOUR_MS, Scribe};
 use server::Server;
@@ -214,20 +218,26 @@ pub async fn run(
     }
 }
 
+/// What the root key file's errors mean for a start.
+fn root_failed(dir: &Path, error: RootError) -> StartError {
+    let dir = dir.to_owned();
+    match error {
+        RootError::Missing => StartError::NotInitialised { dir },
+        RootError::Damaged => StartError::RootDamaged { dir },
+        RootError::Newer { found } => StartError::RootNewer { found },
+        RootError::WrongSecret => StartError::WrongPassphrase,
+        RootError::Away(what) => StartError::GuardAway { what },
+        RootError::Io(source) => StartError::Io { path: dir, source },
+    }
+}
+
 fn open(
     config: &KeeperConfig,
     passphrase: &[u8],
     clock: Arc<dyn Clock>,
 ) -> Result<Opened, StartError> {
     let dir = &config.dir;
-    let failed = |error| match error {
-        RootError::Missing => StartError::NotInitialised { dir: dir.clone() },
-        RootError::Damaged => StartError::RootDamaged { dir: dir.clone() },
-        RootError::Newer { found } => StartError::RootNewer { found },
-        RootError::WrongSecret => StartError::WrongPassphrase,
-        RootError::Away(what) => StartError::GuardAway { what },
-        RootError::Io(source) => StartError::Io { path: dir.clone(), source },
-    };
+    let failed = |error| root_failed(dir, error);
     if !dir.join(FILE_NAME).exists() {
         return Err(failed(RootError::Missing));
     }

@@ -46,6 +46,7 @@ pub(super) enum Task {
     CreateOrganization { actor: Actor, organization: OrganizationId },
     ServiceKeys { actor: Actor, reason: String },
     Inbox { actor: Actor, organization: Arc<Organization>, reason: String },
+    BackupKey { actor: Actor, reason: String },
     Forget { actor: Actor, organization: Arc<Organization>, patient: PatientId, reason: String },
     SetBudget { actor: Actor, principal: PrincipalId, budget: Budget, reason: String },
     Suspend { actor: Actor, principal: PrincipalId, reason: String },
@@ -231,6 +232,12 @@ impl Scribe {
                 let scope = format!("inbox:{}", organization.id);
                 let entries = vec![write(&actor, service_release(&scope, &reason))];
                 Decided::with(entries, Ok(Outcome::Organization(organization)))
+            }
+            Task::BackupKey { actor, reason } => {
+                if let Some(refused) = self.refuse_suspended(&actor, None, now) {
+                    return refused;
+                }
+                Decided::done(write(&actor, service_release("backup", &reason)))
             }
             Task::Forget { actor, organization, patient, reason } => {
                 self.decide_forget(&actor, &organization, patient, reason, now)

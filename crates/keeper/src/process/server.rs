@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use super::copy;
 use super::release::{LookedUp, Release};
 use super::rotation::{self, Custody};
 use super::scribe::{Job, Outcome, Task};
@@ -218,6 +219,20 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             let (actor, reason) = (actor.into(), checked(reason)?);
             shared.scribe(Task::Lift { actor, principal, reason }).await?;
             Answer::Done
+        }
+        Request::BackupKey { actor, reason } => {
+            let task = Task::BackupKey { actor: actor.into(), reason: checked(reason)? };
+            shared.scribe(task).await?;
+            let table = Arc::clone(&shared.table);
+            blocking(move || copy::backup_keys(&table)).await?
+        }
+        Request::CopyKeys { after } => {
+            let table = Arc::clone(&shared.table);
+            blocking(move || copy::keys(&table, after)).await?
+        }
+        Request::CopyLedger { from } => {
+            let ledger = Arc::clone(&shared.ledger);
+            blocking(move || copy::ledger(&ledger, from)).await?
         }
         Request::LastStoreCommit => match shared.scribe(Task::LastCommit).await? {
             Outcome::Commit(commit) => Answer::Commit(commit),
@@ -435,7 +450,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(fault)?
 }
 
-fn fault(error: impl std::fmt::Display) -> Refused {
+pub(super) fn fault(error: impl std::fmt::Display) -> Refused {
     Refused::Fault { what: error.to_string() }
 }
 
@@ -492,7 +507,8 @@ fn is_keepers_own(event: &Event) -> bool {
         | Event::ServiceKeyRelease { .. }
         | Event::BudgetChange { .. }
         | Event::Forgotten { .. }
-        | Event::KeyChange { .. } => true,
+        | Event::KeyChange { .. }
+        | Event::Restored { .. } => true,
         Event::Containment { action, .. } => action == SUSPENDED || action == LIFTED,
         _ => false,
     }

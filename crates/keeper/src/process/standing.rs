@@ -43,6 +43,9 @@ impl Standing {
             Event::StoreCommit { commit, chain } => {
                 self.last_commit = Some((*commit, chain.clone()));
             }
+            Event::Restored { commit, chain, .. } => {
+                self.last_commit = Some((*commit, chain.clone()));
+            }
             _ => {}
         }
     }
@@ -113,13 +116,15 @@ pub(super) fn rebuild(
 
 /// The last state of the store, looked for from the end.
 fn last_commit(ledger: &Ledger) -> Result<Option<(CommitNumber, String)>, ReadError> {
-    let commits = kinds(&["store-commit"]);
+    let commits = kinds(&["store-commit", "restored"]);
     let (len, mut span) = (ledger.len(), 1_000);
     loop {
         let from = len.saturating_sub(span);
         let mut last = None;
         each(ledger, &commits, from, |placed| {
-            if let Event::StoreCommit { commit, chain } = placed.entry.event {
+            if let Event::StoreCommit { commit, chain } | Event::Restored { commit, chain, .. } =
+                placed.entry.event
+            {
                 last = Some((commit, chain));
             }
         })?;

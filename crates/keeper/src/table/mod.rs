@@ -212,6 +212,11 @@ impl KeyTable {
     }
 
     /// The service key `name` in all its generations.
+    /// What a copy of the table is made from.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
     pub fn named(&self, name: &str) -> Result<Keys, TableError> {
         let keys = named::keys(&self.held.read().named, name);
         keys.ok_or_else(|| TableError::NoSuchKey { name: name.to_owned() })

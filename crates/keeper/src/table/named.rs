@@ -90,7 +90,7 @@ pub(super) fn row_key(name: &str, number: u32) -> Vec<u8> {
 }
 
 /// Reads one row.
-pub(super) fn parse(
+pub(crate) fn parse(
     key: &[u8],
     value: &[u8],
     roots: &Roots,

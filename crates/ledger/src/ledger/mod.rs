@@ -5,6 +5,7 @@ mod fault_tests;
 #[cfg(test)]
 mod index_tests;
 mod indexing;
+mod copy;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::tree::Hash;
 use crate::{Entry, Filter, Placed};
 
 use indexing::{Leaves, Workshop};
+pub use copy::LedgerCopy;
 pub(crate) use tiles::{GrowingTree, publish};
 use view::{ENTRIES_MAX, Piece, Shape, Spot, View};
 use writer::BodyWriter;
