@@ -81,6 +81,12 @@ pub enum ExchangeError {
         /// Last transaction in the ledger.
         ledger: u64,
     },
+    /// The check found that the store is not what was written.
+    #[error("the store is damaged: nothing is served until it was restored")]
+    StoreDamaged,
+    /// A backup was not made.
+    #[error("{0}")]
+    Backup(#[from] holdfast_backup::BackupError),
     /// A defect of ours.
     #[error("internal fault: {0}")]
     Internal(&'static str),
@@ -99,10 +105,12 @@ impl ExchangeError {
             | Self::KeeperAway
             | Self::StoreAway
             | Self::IndexUnfinished => Category::Busy,
+            Self::Backup(error) => error.category(),
             Self::Store(_)
             | Self::Keeper(_)
             | Self::Damaged(_)
             | Self::LostCommits { .. }
+            | Self::StoreDamaged
             | Self::Internal(_) => Category::Fault,
         }
     }

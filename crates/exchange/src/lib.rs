@@ -14,6 +14,7 @@ mod caller;
 mod deliver;
 mod directory;
 mod disclose;
+mod durable;
 mod error;
 mod keyring;
 mod people;
@@ -29,6 +30,7 @@ pub use admit::{Admission, Matched, Outcome, Written, split_payloads};
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{Chart, ChartRecord, Disclosed, Look, Page};
+pub use durable::CheckState;
 pub use error::ExchangeError;
 pub use people::{
     AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
@@ -36,6 +38,7 @@ pub use people::{
 pub use privacy::{EmergencyItem, FindingView, Forgetting, LedgerState, ReviewItem};
 pub use state::{Exchange, ExchangeConfig};
 
+pub use holdfast_backup::Report as BackupReport;
 pub use holdfast_fhir::search::Handling;
 pub use holdfast_intake::{Format, Issue, Severity, detect, hl7v2, mllp};
 pub use holdfast_ledger::{Entry, Event, Filter, Placed, Proof};

@@ -49,6 +49,7 @@ pub struct Exchange {
     lanes: Vec<tokio::sync::Mutex<()>>,
     upkeep: tokio::sync::Mutex<()>,
     in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
+    durable: crate::durable::Durable,
 }
 
 impl Exchange {
@@ -115,6 +116,7 @@ impl Exchange {
             lanes: (0..WRITE_LANES).map(|_| tokio::sync::Mutex::default()).collect(),
             upkeep: tokio::sync::Mutex::default(),
             in_work: Mutex::default(),
+            durable: crate::durable::Durable::default(),
         });
         exchange.settle_intents().await?;
         for organization in exchange.organizations() {
@@ -173,6 +175,10 @@ impl Exchange {
         &self.in_work
     }
 
+    pub(crate) fn durable(&self) -> &crate::durable::Durable {
+        &self.durable
+    }
+
     /// Waits for the lane of `token`, so that what concerns one patient is
     /// written one after the other.
     pub(crate) async fn lane(&self, token: &[u8]) -> tokio::sync::MutexGuard<'_, ()> {
@@ -228,6 +234,7 @@ impl Exchange {
     }
 
     pub(crate) fn refuse_suspended(&self, caller: &Caller) -> Result<(), ExchangeError> {
+        self.refuse_damaged()?;
         let suspended = self.account(caller.id()).is_some_and(|a| a.suspended.is_some());
         if suspended { Err(ExchangeError::Suspended) } else { Ok(()) }
     }

@@ -175,8 +175,47 @@ pub enum Command {
         #[arg(long)]
         confirm: Option<String>,
     },
+    /// Back up a running exchange: what came since the last backup, sealed.
+    Backup {
+        /// Who asks: an administrator or security officer.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// A folder of the server, or s3://bucket/prefix (AWS_* variables of the server).
+        #[arg(long)]
+        to: String,
+        /// Make none; read every backup that is there and prove it. Needs the root key's
+        /// passphrase, no running exchange.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Make a data folder from a backup, and prove it against the ledger.
+    Restore(RestoreArguments),
     /// List every setting, with its default and environment variable.
     Config,
+}
+
+/// What to restore, and where to.
+#[derive(Args)]
+pub struct RestoreArguments {
+    /// The backups: a folder, or s3://bucket/prefix (AWS_* variables).
+    #[arg(long)]
+    pub from: String,
+    /// The data folder to make. May hold holdfast.toml and the keeper's folder; those are
+    /// left as they are, and the ledger there decides what is missing.
+    #[arg(long)]
+    pub to: PathBuf,
+    /// newest, backup:NUMBER, commit:NUMBER, or a time such as 2026-05-07T00:00:00Z.
+    #[arg(long, default_value = "newest")]
+    pub at: String,
+    /// Your copy of root.key, unless it is in the keeper's folder already.
+    #[arg(long)]
+    pub root_key: Option<PathBuf>,
+    /// Why commits that the ledger acknowledged may be left behind; goes into the ledger.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Who does it, for the ledger.
+    #[arg(long, default_value = "system:restore")]
+    pub by: String,
 }
 
 /// Where the data folder is.

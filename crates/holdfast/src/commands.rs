@@ -15,7 +15,7 @@ use crate::client::{Client, Credential, Credentials};
 use crate::config::{Config, OTHER_VARIABLES, SETTINGS};
 use crate::failure::Failure;
 use crate::wiring::{Folder, SystemClock};
-use crate::{crypto, demo, drill, forget, keys, load, migrate, serve};
+use crate::{crypto, demo, drill, forget, keys, load, migrate, recovery, serve};
 
 /// Does what the command line says.
 ///
@@ -50,6 +50,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Forget { sign_in, organization, patient, reason, confirm } => {
             forget::run(&sign_in, (&organization, &patient), &reason, confirm.as_deref()).await
         }
+        Command::Backup { sign_in, to, verify } => recovery::backup(&sign_in, &to, verify).await,
+        Command::Restore(arguments) => recovery::restore(&arguments).await,
         Command::Config => {
             print_config();
             Ok(())

@@ -15,6 +15,7 @@ mod forget;
 mod keys;
 mod load;
 mod migrate;
+mod recovery;
 pub mod serve;
 pub mod tls;
 pub mod wiring;

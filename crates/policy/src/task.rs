@@ -23,6 +23,8 @@ named!(
         Incidents = "incidents",
         /// Destroy the key of a patient's record.
         Forgetting = "forgetting",
+        /// Make backups.
+        Backup = "backup",
     }
 );
 
@@ -32,6 +34,7 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Budgets, &[Role::SecurityOfficer]),
     (Task::Containment, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Ledger, &[Role::SecurityOfficer, Role::PrivacyOfficer]),
+    (Task::Backup, &[Role::Administrator, Role::SecurityOfficer]),
     (Task::Incidents, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Forgetting, &[Role::PrivacyOfficer]),
 ];

@@ -343,6 +343,7 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
             let granted = decide_task(&principal(*role), *task).is_ok();
             let expected = match task {
                 Task::Accounts => *role == Role::Administrator,
+                Task::Backup => matches!(role, Role::Administrator | Role::SecurityOfficer),
                 Task::Budgets => *role == Role::SecurityOfficer,
                 Task::Forgetting => *role == Role::PrivacyOfficer,
                 Task::Ledger => matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer),

@@ -160,6 +160,15 @@ impl Store {
         self.check_content(CommitNumber(0), pinned.position.commit.0)?;
         Ok(report)
     }
+
+    /// [`check`](Self::check) without hashing: every link, version, row and message.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_links(&self) -> Result<check::CheckReport, ReadError> {
+        let pinned = self.shared.published.read().clone();
+        check::everything(pinned.view.as_ref(), &self.shared.store_id, &pinned.position)
+    }
 }
 
 impl std::fmt::Debug for Store {

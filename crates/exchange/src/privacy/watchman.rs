@@ -54,6 +54,7 @@ impl Exchange {
         let now = self.now();
         self.keyring().sweep(now);
         self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s));
+        self.check_some().await?;
         self.look().await?;
         self.settle_intents().await?;
         self.catch_up_older_than(SPOOL_AGE_MS).await.map(drop)

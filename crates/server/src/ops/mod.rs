@@ -2,6 +2,7 @@
 //! each role may do is decided by the exchange.
 
 mod accounts;
+mod durability;
 mod emergencies;
 mod forgetting;
 mod incidents;
@@ -18,6 +19,8 @@ use crate::state::AppState;
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/ops/status", get(status::status))
+        .route("/ops/backup", post(durability::backup))
+        .route("/ops/durability", get(durability::durability))
         .route("/ops/scope", get(scope::scope))
         .route("/ops/incidents", get(incidents::list))
         .route("/ops/incidents/{number}", get(incidents::one))
