@@ -205,9 +205,16 @@ pub(crate) enum Request {
         options: ExportOptions,
     },
     Population(PopulationRequest),
-    BackupKey { actor: WireActor, reason: String },
-    CopyKeys { after: Option<(String, Vec<u8>)> },
-    CopyLedger { from: u64 },
+    BackupKey {
+        actor: WireActor,
+        reason: String,
+    },
+    CopyKeys {
+        after: Option<(String, Vec<u8>)>,
+    },
+    CopyLedger {
+        from: u64,
+    },
 }
 
 /// The keys of one organization that the front process holds.

@@ -1,11 +1,11 @@
 //! The ledger as the keeper holds it: append, publish, read.
 
+mod copy;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod index_tests;
 mod indexing;
-mod copy;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ use crate::note::{Checkpoint, CheckpointSigner};
 use crate::tree::Hash;
 use crate::{Entry, Filter, Placed};
 
-use indexing::{Leaves, Workshop};
 pub use copy::LedgerCopy;
+use indexing::{Leaves, Workshop};
 pub(crate) use tiles::{GrowingTree, publish};
 use view::{ENTRIES_MAX, Piece, Shape, Spot, View};
 use writer::BodyWriter;
