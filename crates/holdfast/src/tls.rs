@@ -59,32 +59,59 @@ pub fn authority_path(dir: &Path) -> PathBuf {
 }
 
 impl Authority {
-    /// The exchange's authority; made and sealed at the first call.
+    /// The exchange's authority; made and sealed at the first call. A folder that
+    /// came from a backup lacks the certificate's file: it is written again.
     ///
     /// # Errors
     /// When the store or the folder cannot be written.
     pub async fn of(exchange: &Exchange, dir: &Path) -> Result<Self, Failure> {
-        let kept = exchange.secret(AUTHORITY).map_err(|e| Failure::new(e.to_string()))?;
         let path = authority_path(dir);
-        if let Some(key_pem) = kept {
-            let certificate_pem = std::fs::read_to_string(&path)
-                .map_err(|error| Failure::io("read", &path, &error))?;
-            return Ok(Self { certificate_pem, key_pem });
+        let kept = exchange.secret(AUTHORITY).map_err(|e| Failure::new(e.to_string()))?;
+        let bundle = kept.as_ref().and_then(|kept| kept.expose().split_once('\0'));
+        if let Some((key_pem, certificate_pem)) = bundle {
+            let (key_pem, certificate_pem) = (key_pem.to_owned(), certificate_pem.to_owned());
+            let authority = Self { certificate_pem, key_pem: key_pem.into() };
+            if !path.exists() {
+                authority.write(&path)?;
+            }
+            return Ok(authority);
         }
-        let key = KeyPair::generate().map_err(certificate_failure)?;
-        let certificate = authority_params().self_signed(&key).map_err(certificate_failure)?;
-        let authority =
-            Self { certificate_pem: certificate.pem(), key_pem: key.serialize_pem().into() };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
-        }
-        std::fs::write(&path, &authority.certificate_pem)
-            .map_err(|error| Failure::io("write", &path, &error))?;
+        let authority = match kept {
+            // Kept before the certificate was kept with its key.
+            Some(key_pem) => match std::fs::read_to_string(&path) {
+                Ok(certificate_pem) => Self { certificate_pem, key_pem },
+                // A certificate of the same name and key verifies the same.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    Self::signed(key_pem)?
+                }
+                Err(error) => return Err(Failure::io("read", &path, &error)),
+            },
+            None => {
+                let key = KeyPair::generate().map_err(certificate_failure)?;
+                Self::signed(key.serialize_pem().into())?
+            }
+        };
+        authority.write(&path)?;
+        let bundle = format!("{}\0{}", authority.key_pem.expose(), authority.certificate_pem);
         exchange
-            .keep_secret(AUTHORITY, &authority.key_pem)
+            .keep_secret(AUTHORITY, &bundle.into())
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
         Ok(authority)
+    }
+
+    fn signed(key_pem: Sensitive<String>) -> Result<Self, Failure> {
+        let key = KeyPair::from_pem(key_pem.expose()).map_err(certificate_failure)?;
+        let certificate = authority_params().self_signed(&key).map_err(certificate_failure)?;
+        Ok(Self { certificate_pem: certificate.pem(), key_pem })
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Failure> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
+        }
+        std::fs::write(path, &self.certificate_pem)
+            .map_err(|error| Failure::io("write", path, &error))
     }
 
     /// The authority's certificate.

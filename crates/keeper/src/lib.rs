@@ -33,7 +33,8 @@ pub use population::{
 pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{
-    Acknowledged, KeeperConfig, KeyRows, Offline, StartError, backup_key, run, throwaway_ledger_keys,
+    Acknowledged, KeeperConfig, KeyRows, Offline, StartError, backup_key, run,
+    throwaway_ledger_keys,
 };
 pub use protocol::KeeperStatus;
 pub use root::{

@@ -6,8 +6,8 @@
 
 mod copy;
 pub(crate) mod lock;
-mod population;
 mod offline;
+mod population;
 mod release;
 pub(crate) mod rotation;
 mod scribe;
