@@ -14,6 +14,10 @@
 //! Every key and value is laid out in `docs/storage.md`.
 #![forbid(unsafe_code)]
 
+// What the tests share names this crate from outside.
+#[cfg(test)]
+extern crate self as holdfast_store;
+
 mod apply;
 mod backup;
 mod chain;
@@ -22,6 +26,8 @@ mod codec;
 mod content;
 mod engine;
 mod error;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod layout;
 mod location;

@@ -62,7 +62,7 @@ impl Store {
         Self::start(location::open(location)?)
     }
 
-    fn start(opened: Opened) -> Result<Store, OpenError> {
+    pub(crate) fn start(opened: Opened) -> Result<Store, OpenError> {
         let Opened { folder, engine, store_id } = opened;
         let folder = Arc::new(folder);
         let view = engine.view();

@@ -77,17 +77,29 @@ impl Space {
 pub struct EngineError {
     what: Arc<str>,
     away: bool,
+    full: bool,
 }
 
 impl EngineError {
     /// Something is broken, and stays so.
     pub(crate) fn new(what: impl std::fmt::Display) -> Self {
-        Self { what: what.to_string().into(), away: false }
+        Self { what: what.to_string().into(), away: false, full: false }
     }
 
     /// Not now: the engine may be back later.
     pub(crate) fn away(what: impl std::fmt::Display) -> Self {
-        Self { what: what.to_string().into(), away: true }
+        Self { what: what.to_string().into(), away: true, full: false }
+    }
+
+    /// The disk is full. What reached it of the last batch is not known.
+    pub(crate) fn full() -> Self {
+        let what = "the disk is full; make room, then open the store again";
+        Self { full: true, ..Self::new(what) }
+    }
+
+    /// Whether it failed because the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.full
     }
 
     /// Whose fault, and what to do about it.

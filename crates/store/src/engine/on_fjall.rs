@@ -31,8 +31,17 @@ const BLOB_FILE_BYTES: u64 = 64 << 20;
 
 impl From<fjall::Error> for EngineError {
     fn from(error: fjall::Error) -> Self {
-        Self::new(format_args!("{error:?}"))
+        let full = match &error {
+            fjall::Error::Io(error) => is_full(error),
+            _ => false,
+        };
+        if full { Self::full() } else { Self::new(format_args!("{error:?}")) }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 #[derive(Clone)]
