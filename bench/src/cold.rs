@@ -58,13 +58,14 @@ async fn opens_a_second(
     let mut tasks = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (client, store) = (keeper.client.clone(), Arc::clone(store));
+        let proof = keeper.proof.clone();
         let (placed, next) = (Arc::clone(placed), Arc::clone(&next));
         tasks.spawn(async move {
             let mut unpacker = Unpacker::new()?;
             let mut count = 0_u64;
             while rig::now() < until {
                 let one = &placed[next.fetch_add(1, Ordering::Relaxed) % placed.len()];
-                let request = rig::release_request(vec![one.key.patient]);
+                let request = rig::release_request(&proof, vec![one.key.patient]);
                 let keys = client.release(&request).await?;
                 opens::open(&store.snapshot(), one, &keys[0], &mut unpacker)?;
                 count += 1;

@@ -13,7 +13,8 @@ use holdfast_base::{
     Timestamp,
 };
 use holdfast_keeper::{
-    KeeperClient, KeeperConfig, OrganizationKeys, PatientKeys, ReleaseRequest, SystemKey,
+    Budget, BudgetOwner, KeeperClient, KeeperConfig, KeeperError, NewPrincipal, OrganizationKeys,
+    PatientKeys, Proof, ReleaseRequest, Secrets, SystemKey, totp,
 };
 use holdfast_ledger::Actor;
 use tempfile::TempDir;
@@ -26,6 +27,7 @@ use crate::Failure;
 pub const KEEPER: &str = "keeper-process";
 const PASSPHRASE: &[u8] = b"of a bench, guards nothing";
 const ORGANIZATION: &str = "bench";
+const ADDRESS: &str = "192.0.2.7";
 
 /// How a run was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,9 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// When every run starts, by its own clock.
+const RUN_STARTS: Timestamp = Timestamp::from_millis(1_767_600_000_000);
+
 /// A clock that starts at a fixed time and goes as fast as the machine's.
 pub struct RunClock {
     from: Timestamp,
@@ -61,7 +66,7 @@ pub struct RunClock {
 impl RunClock {
     /// One that starts now.
     pub fn start() -> Self {
-        Self { from: Timestamp::from_millis(1_767_600_000_000), started: now() }
+        Self { from: RUN_STARTS, started: now() }
     }
 }
 
@@ -79,12 +84,8 @@ pub fn folder() -> Result<TempDir, Failure> {
 
 /// Runs a keeper until standard input ends.
 pub fn serve_keeper(dir: &str, socket: &str) -> Result<bool, Failure> {
-    let config = KeeperConfig {
-        dir: PathBuf::from(dir),
-        socket: PathBuf::from(socket),
-        origin: "bench.example/ledger".to_owned(),
-        due: holdfast_keeper::RotationDue::default(),
-    };
+    let config =
+        KeeperConfig::new(PathBuf::from(dir), PathBuf::from(socket), "bench.example/ledger");
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
@@ -110,6 +111,8 @@ pub struct Keeper {
     pub organization: OrganizationKeys,
     /// Seals rows that belong to no patient.
     pub system: SystemKey,
+    /// Proves the session of an interface whose budget never ends.
+    pub proof: Proof,
 }
 
 impl Keeper {
@@ -130,17 +133,16 @@ impl Keeper {
         }
         let runtime = Runtime::new()?;
         let client = KeeperClient::with_timeout(socket, Duration::from_secs(60));
-        let actor = actor("operator@bench");
-        let organization = runtime.block_on(client.create_organization(&actor, &organization()))?;
-        let system = runtime.block_on(client.service_keys(&actor, "start"))?.system;
-        Ok(Self { child, runtime, client, organization, system })
+        let (organization, proof) = runtime.block_on(settle(&client))?;
+        let system = runtime.block_on(client.service_keys("start"))?.system;
+        Ok(Self { child, runtime, client, organization, system, proof })
     }
 
     /// Releases the keys of `patients`, making those that do not exist.
     pub fn release(&self, patients: &[PatientId]) -> Result<Vec<PatientKeys>, Failure> {
         let mut keys = Vec::new();
         for some in patients.chunks(1_000) {
-            let request = release_request(some.to_vec());
+            let request = release_request(&self.proof, some.to_vec());
             keys.extend(self.runtime.block_on(self.client.release(&request))?);
         }
         Ok(keys)
@@ -154,6 +156,50 @@ impl Drop for Keeper {
     }
 }
 
+/// Makes the organization, its people and an interface without a budget to speak of;
+/// gives the organization's keys and the interface's session.
+async fn settle(client: &KeeperClient) -> Result<(OrganizationKeys, Proof), KeeperError> {
+    let set_up = Proof::set_up(principal("set-up:bench"));
+    let keys = client.create_organization(&set_up, &organization()).await?;
+    let new = |name: &str, role: &str, certificate| NewPrincipal {
+        id: principal(name),
+        organization: organization(),
+        role: role.to_owned(),
+        certificate,
+    };
+    let administrator = new("ada.runs.it", "administrator", None);
+    let secrets = client.enrol(&set_up, &administrator).await?;
+    let administrator = sign_in(client, &administrator, secrets).await?;
+    let officer = new("otto.watches", "security-officer", None);
+    let secrets = client.enrol(&administrator, &officer).await?;
+    let officer = sign_in(client, &officer, secrets).await?;
+    let interface = new("interface:bench", "system", Some([7; 32]));
+    client.enrol(&administrator, &interface).await?;
+    let endless = Budget::new(u32::MAX, u32::MAX, u32::MAX);
+    for whose in [BudgetOwner::Principal(interface.id), BudgetOwner::Organization(organization())] {
+        client.set_budget(&officer, &whose, endless, "bench").await?;
+    }
+    let opened = client.vouch_system(&[7; 32], Some(ADDRESS)).await?;
+    Ok((keys, Proof::session(opened.token, Some(ADDRESS))))
+}
+
+async fn sign_in(
+    client: &KeeperClient,
+    who: &NewPrincipal,
+    secrets: Secrets,
+) -> Result<Proof, KeeperError> {
+    // The keeper has run for seconds: its time step is the first one, or the next.
+    let seconds = (RUN_STARTS.millis() / 1_000) as u64;
+    let code = totp::code(secrets.totp_secret.expose(), seconds).unwrap_or_default();
+    let opened =
+        client.open_session(who.id.as_str(), &secrets.password, &code, Some(ADDRESS)).await?;
+    Ok(Proof::session(opened.token, Some(ADDRESS)))
+}
+
+fn principal(name: &str) -> PrincipalId {
+    PrincipalId::new(name).unwrap_or_else(|_| unreachable!("a valid name"))
+}
+
 /// The one organization.
 pub fn organization() -> OrganizationId {
     OrganizationId::new(ORGANIZATION).unwrap_or_else(|_| unreachable!("a valid name"))
@@ -161,20 +207,18 @@ pub fn organization() -> OrganizationId {
 
 /// Somebody.
 pub fn actor(name: &str) -> Actor {
-    let principal = PrincipalId::new(name).unwrap_or_else(|_| unreachable!("a valid name"));
     Actor {
-        principal,
+        principal: principal(name),
         session: Some(SessionId::from_bytes([7; 16])),
         organization: Some(organization()),
-        address: Some("192.0.2.7".to_owned()),
+        address: Some(ADDRESS.to_owned()),
     }
 }
 
-/// A release by an interface, whose budget is the widest.
-pub fn release_request(patients: Vec<PatientId>) -> ReleaseRequest {
+/// A release by whoever `proof` says.
+pub fn release_request(proof: &Proof, patients: Vec<PatientId>) -> ReleaseRequest {
     ReleaseRequest {
-        actor: actor("interface:bench"),
-        role: "system".to_owned(),
+        proof: proof.clone(),
         request: RequestId::random(),
         organization: organization(),
         patients,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use holdfast_base::{CommitNumber, Timestamp};
-use holdfast_keeper::{KeeperClient, KeyRows, SystemKey};
+use holdfast_keeper::{KeeperClient, KeyRows, Proof, SystemKey};
 use holdfast_store::{Snapshot, Store};
 
 use crate::manifest::{Manifest, Part, Run};
@@ -42,7 +42,7 @@ pub struct Report {
 /// [`BackupError`]; without its manifest the backup does not exist.
 pub async fn back_up(
     store: &Arc<Store>,
-    keeper: &KeeperClient,
+    (keeper, proof): (&KeeperClient, &Proof),
     (key, wrapped): (SystemKey, KeyRows),
     target: Target,
     origin: &str,
@@ -77,11 +77,11 @@ pub async fn back_up(
         run.exact &= segment.exact;
     }
     drop(snapshot);
-    let keys = writing.keys(keeper).await?;
+    let keys = writing.keys(keeper, proof).await?;
     // The checkpoint before the records: it may be of fewer, never of more.
     let checkpoint = keeper.status().await?.checkpoint;
     let had = before.as_ref().map(|b| b.ledger.clone()).unwrap_or_default();
-    let ledger = writing.ledger(keeper, had).await?;
+    let ledger = writing.ledger((keeper, proof), had).await?;
 
     let (commit, commits_count, exact) = (CommitNumber(run.to), run.to - run.after, run.exact);
     let mut runs = before.map(|b| b.runs).unwrap_or_default();
@@ -160,13 +160,17 @@ impl Writing<'_> {
 
     /// The whole key table: rows are replaced when keys are forgotten or wrapped
     /// anew, so there is nothing to add to.
-    async fn keys(&mut self, keeper: &KeeperClient) -> Result<Vec<Part>, BackupError> {
+    async fn keys(
+        &mut self,
+        keeper: &KeeperClient,
+        proof: &Proof,
+    ) -> Result<Vec<Part>, BackupError> {
         let mut parts = Vec::new();
         let (mut after, mut done) = (None, false);
         while !done {
             let (mut rows, mut size) = (Vec::new(), 0);
             while !done && size < PART_BYTES {
-                let (more, last) = keeper.copy_keys(after.take()).await?;
+                let (more, last) = keeper.copy_keys(proof, after.take()).await?;
                 size += more.iter().map(|(_, key, value)| key.len() + value.len()).sum::<usize>();
                 done = last;
                 after = more.last().map(|(space, key, _)| (space.clone(), key.clone()));
@@ -185,7 +189,7 @@ impl Writing<'_> {
     /// it was asked for before.
     async fn ledger(
         &mut self,
-        keeper: &KeeperClient,
+        (keeper, proof): (&KeeperClient, &Proof),
         had: Vec<Part>,
     ) -> Result<Vec<Part>, BackupError> {
         let mut parts = had;
@@ -195,7 +199,7 @@ impl Writing<'_> {
         while from < end {
             let (mut plain, after) = (Vec::new(), from);
             while from < end && plain.len() < PART_BYTES {
-                let (records, next) = keeper.copy_ledger(from).await?;
+                let (records, next) = keeper.copy_ledger(proof, from).await?;
                 if next <= from {
                     return Err(BackupError::Internal("the ledger gives no more records"));
                 }

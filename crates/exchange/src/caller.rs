@@ -2,6 +2,7 @@
 //! to a record takes one.
 
 use holdfast_base::{OrganizationId, PrincipalId, Purpose, RequestId, SessionId, Timestamp};
+use holdfast_keeper::SessionToken;
 use holdfast_ledger::{Actor, Entry, Event};
 use holdfast_policy::{Principal, Role};
 
@@ -13,6 +14,21 @@ pub struct Caller {
     pub(crate) npi: Option<String>,
     pub(crate) session: SessionId,
     pub(crate) address: Option<String>,
+    pub(crate) shown: Shown,
+}
+
+/// What the keeper is shown when it is asked in a caller's name.
+#[derive(Debug, Clone)]
+pub(crate) enum Shown {
+    /// The token of the session.
+    Token(SessionToken),
+    /// The certificate of a system, for which the exchange vouches.
+    Certificate([u8; 32]),
+    /// Whoever sets a new exchange up.
+    SetUp,
+    /// Nothing of the caller's: their session is over, and the exchange acts for
+    /// itself (payloads that were kept while the keeper was away).
+    Nothing,
 }
 
 impl Caller {

@@ -50,12 +50,14 @@ impl Exchange {
         let Ok(_writing) = self.durable().writing.try_lock() else {
             return Err(ExchangeError::Setting("a backup is being made already"));
         };
-        let key = self.keeper().backup_key(&ask.caller.actor(), "backup").await?;
+        let proof = self.proof_of(&ask.caller).await?;
+        let key = self.keeper().backup_key(&proof, "backup").await?;
         let status = self.keeper().status().await?;
         let origin = status.checkpoint.lines().next().unwrap_or_default().to_owned();
         let target = Target::parse(to, true)?;
         let now = self.now();
-        let report = back_up(self.store(), self.keeper(), key, target, &origin, now).await?;
+        let report =
+            back_up(self.store(), (self.keeper(), &proof), key, target, &origin, now).await?;
         tracing::info!(
             number = report.number,
             commit = report.commit.0,

@@ -42,7 +42,7 @@ pub enum ExchangeError {
     /// The caller asked for more patients than the budget allows.
     #[error("the budget of {limit} patients a {window} is used up; your privacy office was told")]
     OverBudget {
-        /// `minute`, `hour` or `day`.
+        /// `minute`, `hour`, `day`, or `grant`.
         window: &'static str,
         /// Distinct patients allowed in it.
         limit: u32,
@@ -153,7 +153,17 @@ impl From<KeeperError> for ExchangeError {
             | KeeperError::LedgerRefused { .. } => Self::KeeperAway,
             KeeperError::OverBudget { window, limit, .. } => Self::OverBudget { window, limit },
             KeeperError::Suspended { .. } => Self::Suspended,
-            KeeperError::UnknownPatient | KeeperError::ForgottenPatient => Self::NotFound,
+            KeeperError::NotSignedIn => Self::NotSignedIn,
+            KeeperError::Throttled { wait_seconds } => Self::Throttled { wait_seconds },
+            KeeperError::NotPermitted { reason } => Self::NotPermitted { reason },
+            KeeperError::OwnCase { .. } => Self::NotPermitted { reason: "own-case" },
+            KeeperError::Taken => Self::Setting("the sign-in name or the certificate is taken"),
+            KeeperError::Malformed { what } => Self::Setting(what),
+            KeeperError::UnknownPatient
+            | KeeperError::ForgottenPatient
+            | KeeperError::UnknownOrganization
+            | KeeperError::UnknownPrincipal
+            | KeeperError::UnknownGrant => Self::NotFound,
             other => Self::Keeper(other),
         }
     }

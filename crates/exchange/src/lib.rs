@@ -24,7 +24,6 @@ mod relation;
 mod secrets;
 mod state;
 mod system;
-pub mod totp;
 
 pub use admit::{Admission, Matched, Outcome, Written, split_payloads};
 pub use caller::{Ask, Caller};
@@ -41,6 +40,9 @@ pub use state::{Exchange, ExchangeConfig};
 pub use holdfast_backup::Report as BackupReport;
 pub use holdfast_fhir::search::Handling;
 pub use holdfast_intake::{Format, Issue, Severity, detect, hl7v2, mllp};
+pub use holdfast_keeper::{
+    Budget, BudgetOwner, BulkGrant, GrantProposal, KeeperAddress, TlsIdentity, totp,
+};
 pub use holdfast_ledger::{Entry, Event, Filter, Placed, Proof};
 pub use holdfast_policy::{Module, Relationship, Role};
 pub use holdfast_respond::{

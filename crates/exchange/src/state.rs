@@ -1,11 +1,10 @@
 //! The exchange as a value: the rooms it holds, opened together or not at all.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_base::{Clock, OrganizationId, PrincipalId, Timestamp};
-use holdfast_keeper::{KeeperClient, SystemKey, TokenKey};
+use holdfast_keeper::{KeeperAddress, KeeperClient, SystemKey, TokenKey};
 use holdfast_ledger::{Actor, Entry, Event};
 use holdfast_policy::{Task, decide_task};
 use holdfast_store::{Committed, Store, StoreLocation, Transaction};
@@ -27,8 +26,8 @@ const WRITE_LANES: usize = 64;
 pub struct ExchangeConfig {
     /// Where the sealed store lies.
     pub store: StoreLocation,
-    /// Socket of the keeper.
-    pub keeper_socket: PathBuf,
+    /// Where the keeper is.
+    pub keeper: KeeperAddress,
 }
 
 /// The one path to a record. Cheap to clone behind its [`Arc`].
@@ -48,6 +47,7 @@ pub struct Exchange {
     office: Office,
     lanes: Vec<tokio::sync::Mutex<()>>,
     upkeep: tokio::sync::Mutex<()>,
+    building_waits: Mutex<Timestamp>,
     in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
     durable: crate::durable::Durable,
 }
@@ -70,8 +70,8 @@ impl Exchange {
             .map_err(|_| ExchangeError::Internal("the store's thread ended"))?
             .map(Arc::new)
             .map_err(ExchangeError::store)?;
-        let keeper = KeeperClient::new(config.keeper_socket.clone());
-        let mut keys = keeper.service_keys(&server_actor(), "start").await?;
+        let keeper = KeeperClient::new(config.keeper.clone());
+        let mut keys = keeper.service_keys("start").await?;
         check_whole(&store, &keeper).await?;
 
         let mut organizations = HashMap::new();
@@ -115,9 +115,11 @@ impl Exchange {
             office,
             lanes: (0..WRITE_LANES).map(|_| tokio::sync::Mutex::default()).collect(),
             upkeep: tokio::sync::Mutex::default(),
+            building_waits: Mutex::new(Timestamp::MIN),
             in_work: Mutex::default(),
             durable: crate::durable::Durable::default(),
         });
+        exchange.move_secrets().await?;
         exchange.settle_intents().await?;
         for organization in exchange.organizations() {
             exchange.start_population(&organization).await?;
@@ -171,6 +173,11 @@ impl Exchange {
         &self.upkeep
     }
 
+    /// Until when building a population index waits for budget.
+    pub(crate) fn building_waits(&self) -> &Mutex<Timestamp> {
+        &self.building_waits
+    }
+
     pub(crate) fn in_work(&self) -> &Mutex<std::collections::HashSet<holdfast_base::MessageId>> {
         &self.in_work
     }
@@ -219,23 +226,14 @@ impl Exchange {
         all.into_iter()
     }
 
-    /// Takes the account unless its name is taken.
-    pub(crate) fn insert_account(&self, account: Account) -> bool {
-        let mut accounts = self.accounts.write();
-        let free = !accounts.contains_key(&account.id);
-        if free {
-            accounts.insert(account.id.clone(), account);
-        }
-        free
-    }
-
     pub(crate) fn replace_account(&self, account: Account) {
         self.accounts.write().insert(account.id.clone(), account);
     }
 
     pub(crate) fn refuse_suspended(&self, caller: &Caller) -> Result<(), ExchangeError> {
         self.refuse_damaged()?;
-        let suspended = self.account(caller.id()).is_some_and(|a| a.suspended.is_some());
+        let account = self.account(caller.id());
+        let suspended = account.is_some_and(|a| a.suspended.is_some() || a.closed);
         if suspended { Err(ExchangeError::Suspended) } else { Ok(()) }
     }
 

@@ -236,3 +236,53 @@ async fn p11_a_client_s_officer_asks_about_the_own_records_only() {
     let refused = kit.exchange().scope(&officer, &asked).await;
     assert!(matches!(refused, Err(ExchangeError::NotPermitted { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_a_client_s_officer_contains_and_marks_at_home_only() {
+    let kit = community(4).await;
+    let officer = Ask::new(kit.sign_in("privacy-officer").await);
+    let own = officer.caller.organization().clone();
+    let runs_it = Ask::new(kit.sign_in("security-officer").await);
+    let stranger = runs_it.caller.id().clone();
+    let other = runs_it.caller.organization().clone();
+    let refused = |done: Result<(), ExchangeError>| {
+        assert!(matches!(done, Err(ExchangeError::NotPermitted { .. })), "{done:?}");
+    };
+    refused(kit.exchange().contain(&officer, &stranger, "drill").await);
+    refused(kit.exchange().lift(&officer, &stranger, "drill").await);
+    refused(kit.exchange().mark_honey(&officer, &other, "nobody").await);
+    // Whoever runs the exchange reaches everybody; the client sees its own incidents.
+    let doctor = kit.sign_in("clinician").await;
+    kit.exchange().look().await.unwrap();
+    let elsewhere = doctor.organization() != &own;
+    let honey = patient_ids(&kit, &Ask::new(doctor.clone()), 1).await.remove(0);
+    kit.exchange().mark_honey(&runs_it, doctor.organization(), &honey).await.unwrap();
+    kit.clock.advance_ms(120_000);
+    let asked = Ask::new(doctor.clone());
+    let _ = kit.exchange().read(&asked, doctor.organization(), "Patient", &honey, None).await;
+    kit.exchange().look().await.unwrap();
+    let runs_it = Ask::new(kit.sign_in("security-officer").await);
+    let officer = Ask::new(kit.sign_in("privacy-officer").await);
+    let all = kit.exchange().incidents(&runs_it).await.unwrap();
+    let seen = kit.exchange().incidents(&officer).await.unwrap();
+    assert!(!all.is_empty());
+    assert_eq!(seen.is_empty(), elsewhere);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p03_a_look_up_that_only_counts_is_an_entry_too() {
+    let kit = community(6).await;
+    let doctor = Ask::new(kit.sign_in("clinician").await);
+    let home = doctor.caller.organization().clone();
+    let query = pairs(&[("_summary", "count")]);
+    let page = kit.exchange().search(&doctor, &home, "Patient", &query, Handling::Strict).await;
+    let page = page.unwrap();
+    assert!(page.matches.is_empty() && page.total > 0);
+    let office = Ask::new(kit.sign_in("security-officer").await);
+    let filter = Filter {
+        principal: Some(doctor.caller.id().clone()),
+        kinds: vec!["access".into()],
+        ..Filter::default()
+    };
+    assert_eq!(kit.exchange().ledger_entries(&office, &filter).await.unwrap().len(), 1);
+}

@@ -118,6 +118,12 @@ pub enum Command {
         #[command(subcommand)]
         step: RespondStep,
     },
+    /// Bulk grants: more patients than a budget allows, by two people.
+    Grant {
+        /// What to do.
+        #[command(subcommand)]
+        step: GrantTask,
+    },
     /// Check the ledger, export evidence, write a policy.
     Ledger {
         /// What to do.
@@ -458,6 +464,57 @@ pub struct NewPassphrase {
     /// File with the new passphrase; without it, asked for on the terminal.
     #[arg(long)]
     pub new_passphrase_file: Option<PathBuf>,
+}
+
+/// Steps of a bulk grant.
+#[derive(Subcommand)]
+pub enum GrantTask {
+    /// Propose a grant; it waits for a second person.
+    Propose {
+        /// Who proposes: an officer or administrator.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// The organization whose records it is for.
+        #[arg(long)]
+        organization: String,
+        /// Who may use it.
+        #[arg(long)]
+        principal: String,
+        /// Distinct patients, at most.
+        #[arg(long)]
+        patients: u32,
+        /// When it ends by itself: so many hours from now, at most 168.
+        #[arg(long, default_value_t = 8)]
+        hours: u32,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Approve a grant that somebody else proposed.
+    Approve {
+        /// Who approves: another officer or administrator.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Number of the grant.
+        grant: String,
+    },
+    /// End a grant before its time.
+    Revoke {
+        /// Who revokes.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Number of the grant.
+        grant: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// List the grants that wait or live.
+    List {
+        /// Who asks.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+    },
 }
 
 /// Tasks with the ledger.

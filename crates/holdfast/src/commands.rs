@@ -15,7 +15,7 @@ use crate::client::{Client, Credential, Credentials};
 use crate::config::{Config, OTHER_VARIABLES, SETTINGS};
 use crate::failure::Failure;
 use crate::wiring::{Folder, SystemClock};
-use crate::{crypto, demo, drill, forget, keys, load, migrate, recovery, serve};
+use crate::{crypto, demo, drill, forget, grants, keys, load, migrate, recovery, serve};
 
 /// Does what the command line says.
 ///
@@ -42,6 +42,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Respond { step: RespondStep::Draft { sign_in, incident, out } } => {
             draft(&sign_in, incident, &out).await
         }
+        Command::Grant { step } => grants::run(step).await,
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
         Command::Witness { task } => crate::witness::run(task).await,

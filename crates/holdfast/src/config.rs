@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use holdfast_base::Sensitive;
+use holdfast_exchange::TlsIdentity;
 use holdfast_keeper::RotationDue;
 
 use crate::failure::Failure;
@@ -57,6 +58,50 @@ pub const SETTINGS: &[Setting] = &[
         variable: "HOLDFAST_KEEPER_START",
         default: "true",
         meaning: "Whether `serve` starts the keeper as a process of its own. `false`: one runs already.",
+    },
+    Setting {
+        key: "keeper.address",
+        variable: "HOLDFAST_KEEPER_ADDRESS",
+        default: "",
+        meaning: "Where the server finds its keeper, and a keeper listens: `unix:/path` or \
+                  `tcp://host:port` (mutual TLS). Empty: run/keeper.sock in the data folder.",
+    },
+    Setting {
+        key: "keeper.listen",
+        variable: "HOLDFAST_KEEPER_LISTEN",
+        default: "",
+        meaning: "For a keeper on its own host: address and port on which it hears servers of other \
+                  hosts, with mutual TLS. Empty: none.",
+    },
+    Setting {
+        key: "keeper.certificate",
+        variable: "HOLDFAST_KEEPER_CERTIFICATE",
+        default: "",
+        meaning: "Between hosts: PEM file with the certificate that this side shows the other.",
+    },
+    Setting {
+        key: "keeper.key",
+        variable: "HOLDFAST_KEEPER_KEY",
+        default: "",
+        meaning: "Between hosts: PEM file with the private key of keeper.certificate.",
+    },
+    Setting {
+        key: "keeper.authority",
+        variable: "HOLDFAST_KEEPER_AUTHORITY",
+        default: "",
+        meaning: "Between hosts: PEM file with the authority that signed the other side's certificate.",
+    },
+    Setting {
+        key: "keeper.front-uid",
+        variable: "HOLDFAST_KEEPER_FRONT_UID",
+        default: "",
+        meaning: "User id of the server, when the keeper runs as another user: the keeper hears it.",
+    },
+    Setting {
+        key: "keeper.uid",
+        variable: "HOLDFAST_KEEPER_UID",
+        default: "",
+        meaning: "User id of the keeper, when the server runs as another user: the server believes it.",
     },
     Setting {
         key: "keeper.passphrase-file",
@@ -131,6 +176,8 @@ pub struct Config {
     pub name: String,
     /// Whether to start the keeper.
     pub start_keeper: bool,
+    /// Where the keeper is, and how it is spoken to.
+    pub keeper: KeeperSettings,
     /// Where the passphrase is.
     pub passphrase_file: Option<PathBuf>,
     /// After how many days keys are due for rotation.
@@ -145,6 +192,65 @@ pub struct Config {
     pub log_level: String,
     /// Log format.
     pub log_json: bool,
+}
+
+/// Where the keeper is, and how it is spoken to.
+#[derive(Debug, Clone)]
+pub struct KeeperSettings {
+    /// `unix:/path`, `tcp://host:port`, or nothing.
+    pub address: String,
+    /// Where it listens for servers of other hosts.
+    pub listen: Option<SocketAddr>,
+    /// PEM file of the own certificate.
+    pub certificate: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+    /// PEM file of the authority of the other side.
+    pub authority: PathBuf,
+    /// User id of the server.
+    pub front_uid: Option<u32>,
+    /// User id of the keeper.
+    pub uid: Option<u32>,
+}
+
+impl KeeperSettings {
+    /// The socket of a keeper of this host; `default` when nothing is said.
+    ///
+    /// # Errors
+    /// When the address is of another form.
+    pub fn socket(&self, default: PathBuf) -> Result<PathBuf, Failure> {
+        match self.address.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(path.into()),
+            None if self.address.is_empty() || self.tcp().is_some() => Ok(default),
+            _ => Err(Failure::new(format!(
+                "keeper.address must be unix:/path or tcp://host:port, not {:?}",
+                self.address
+            ))),
+        }
+    }
+
+    /// `host:port` of a keeper of another host.
+    pub fn tcp(&self) -> Option<&str> {
+        self.address.strip_prefix("tcp://").filter(|rest| rest.contains(':'))
+    }
+
+    /// What this side shows and whom it believes, read from the files.
+    ///
+    /// # Errors
+    /// When a file is not named or cannot be read.
+    pub fn identity(&self) -> Result<TlsIdentity, Failure> {
+        let read = |key: &str, path: &Path| {
+            if path.as_os_str().is_empty() {
+                return Err(Failure::new(format!("{key} must name a PEM file to speak over TCP")));
+            }
+            std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))
+        };
+        Ok(TlsIdentity {
+            certificate_pem: read("keeper.certificate", &self.certificate)?,
+            key_pem: read("keeper.key", &self.key)?.into(),
+            authority_pem: read("keeper.authority", &self.authority)?,
+        })
+    }
 }
 
 impl Config {
@@ -183,6 +289,18 @@ impl Config {
             },
             name: value("server.name"),
             start_keeper: truth("keeper.start", &value("keeper.start"))?,
+            keeper: KeeperSettings {
+                address: value("keeper.address"),
+                listen: match value("keeper.listen").as_str() {
+                    "" => None,
+                    text => Some(address("keeper.listen", text)?),
+                },
+                certificate: value("keeper.certificate").into(),
+                key: value("keeper.key").into(),
+                authority: value("keeper.authority").into(),
+                front_uid: user_id("keeper.front-uid", &value("keeper.front-uid"))?,
+                uid: user_id("keeper.uid", &value("keeper.uid"))?,
+            },
             passphrase_file: Some(value("keeper.passphrase-file"))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
@@ -290,6 +408,14 @@ fn minutes(key: &str, text: &str) -> Result<u32, Failure> {
         .map_err(|_| Failure::new(format!("{key} must be a number of minutes, not {text:?}")))
 }
 
+fn user_id(key: &str, text: &str) -> Result<Option<u32>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| Failure::new(format!("{key} must be a number (`id -u NAME`), not {text:?}"));
+    text.parse().map(Some).map_err(wrong)
+}
+
 fn truth(key: &str, text: &str) -> Result<bool, Failure> {
     text.parse().map_err(|_| Failure::new(format!("{key} must be true or false, not {text:?}")))
 }
@@ -319,6 +445,22 @@ mod tests {
         let told = check("[server]\nhtps = \"x\"").expect_err("unknown");
         assert!(told.contains("did you mean `server.https`"), "{told}");
         assert!(check("[zebra]\nstripes = 3").expect_err("unknown").contains("holdfast config"));
+    }
+
+    #[test]
+    fn a_keeper_is_found_by_socket_or_by_host() {
+        let socket = |text: &str| {
+            let config = check(&format!("[keeper]\naddress = \"{text}\"")).expect("valid");
+            config.keeper.socket("/default".into()).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(socket(""), Ok("/default".into()));
+        assert_eq!(socket("unix:/run/k.sock"), Ok("/run/k.sock".into()));
+        assert!(socket("tcp://keeper.example:7443").is_ok());
+        assert!(socket("http://keeper.example").expect_err("wrong").contains("tcp://host:port"));
+        assert!(check("[keeper]\nfront-uid = \"holdfast\"").is_err());
+        let config = check("[keeper]\naddress = \"tcp://h:1\"").expect("valid");
+        assert_eq!(config.keeper.tcp(), Some("h:1"));
+        assert!(config.keeper.identity().expect_err("no files").to_string().contains("PEM"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod demo;
 mod drill;
 pub mod failure;
 mod forget;
+mod grants;
 mod keys;
 mod load;
 mod migrate;

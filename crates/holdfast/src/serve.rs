@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_exchange::Exchange;
-use holdfast_keeper::{KeeperConfig, StartError};
+use holdfast_keeper::{KeeperConfig, StartError, TcpListen};
 use holdfast_server::{Bound, Doors, ServeError, ServerIdentity};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ pub const ORIGIN: &str = "holdfast/ledger";
 /// One sentence about what keeps it from serving.
 pub async fn serve(dir: &Path, store: Option<String>) -> Result<(), Failure> {
     let folder = Folder::at(dir);
-    if !folder.is_ours() {
+    if !folder.is_a_servers() {
         return Err(Failure::new(format!(
             "{} is no data folder; `holdfast init --dir {0}` makes one",
             dir.display()
@@ -145,11 +145,16 @@ pub async fn keeper(dir: &Path, from_stdin: bool) -> Result<(), Failure> {
     };
     let secret = Zeroizing::new(passphrase.as_bytes().to_vec());
     drop(passphrase);
+    let tcp = match config.keeper.listen {
+        Some(address) => Some(TcpListen { address, identity: config.keeper.identity()? }),
+        None => None,
+    };
+    let socket = config.keeper.socket(folder.socket())?;
     let keeper = KeeperConfig {
-        dir: folder.keeper(),
-        socket: folder.socket(),
-        origin: ORIGIN.to_owned(),
+        front_uid: config.keeper.front_uid,
+        tcp,
         due: config.rotation_due,
+        ..KeeperConfig::new(folder.keeper(), socket, ORIGIN)
     };
     let ready = move || {
         println!("ready");

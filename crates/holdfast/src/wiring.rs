@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::{Clock, Timestamp};
-use holdfast_exchange::{Exchange, ExchangeConfig, ExchangeError, StoreLocation};
+use holdfast_exchange::{Exchange, ExchangeConfig, ExchangeError, KeeperAddress, StoreLocation};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
@@ -69,6 +69,11 @@ impl Folder {
     /// Whether it is a data folder of ours.
     pub fn is_ours(&self) -> bool {
         self.0.join(config::FILE_NAME).is_file() && self.keeper().is_dir()
+    }
+
+    /// Whether it is the data folder of a server; its keeper may be elsewhere.
+    pub fn is_a_servers(&self) -> bool {
+        self.0.join(config::FILE_NAME).is_file()
     }
 
     /// Makes a new data folder whose root key opens with `passphrase`.
@@ -193,14 +198,31 @@ pub fn store_location(folder: &Folder, config: &Config) -> Result<StoreLocation,
 /// # Errors
 /// One sentence about what is wrong with the store or the keeper.
 pub async fn open_exchange(folder: &Folder, config: &Config) -> Result<Arc<Exchange>, Failure> {
-    let store = store_location(folder, config)?;
-    let config = ExchangeConfig { store, keeper_socket: folder.socket() };
+    let (store, keeper) = (store_location(folder, config)?, keeper_address(folder, config)?);
+    let config = ExchangeConfig { store, keeper };
     Exchange::open(&config, Arc::new(SystemClock)).await.map_err(|error| match &error {
         ExchangeError::LostCommits { .. } => {
             Failure::new(format!("refusing to serve: {}", chain(&error)))
         }
         _ => Failure::new(chain(&error)),
     })
+}
+
+/// Where the keeper of a folder is.
+///
+/// # Errors
+/// When the settings do not say it, or their certificates cannot be read.
+pub fn keeper_address(folder: &Folder, config: &Config) -> Result<KeeperAddress, Failure> {
+    match config.keeper.tcp() {
+        Some(address) => {
+            let identity = config.keeper.identity()?;
+            Ok(KeeperAddress::Tcp { address: address.to_owned(), identity })
+        }
+        None => {
+            let socket = config.keeper.socket(folder.socket())?;
+            Ok(KeeperAddress::Unix { socket, keeper_uid: config.keeper.uid })
+        }
+    }
 }
 
 /// rustls needs to know its cryptography; idempotent.

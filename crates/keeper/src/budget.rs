@@ -1,5 +1,6 @@
-//! Budgets: how many distinct patients a principal may open a minute, an hour
-//! and a day. Pure; time is an argument.
+//! Budgets: how many distinct patients a principal, and all principals of an
+//! organization together, may open a minute, an hour and a day. Pure; time is an
+//! argument.
 //!
 //! Invariants:
 //! - Never under-counts. Releases are counted in buckets; a bucket leaves its
@@ -12,7 +13,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use holdfast_base::{PatientId, PrincipalId, Timestamp};
+use holdfast_base::{OrganizationId, PatientId, PrincipalId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How many distinct patients may be opened.
@@ -30,6 +31,13 @@ impl Budget {
     /// For a role without a budget of its own: less than any working role needs.
     pub const UNKNOWN_ROLE: Budget = Budget::new(3, 5, 10);
 
+    /// What all principals of an organization may open together until somebody sets
+    /// another: a busy interface and its staff. More is bulk work, for which there
+    /// are grants.
+    pub const ORGANIZATION: Budget = Budget::new(3_000, 30_000, 150_000);
+    /// Kept payloads that the front process may open again, of one organization.
+    pub(crate) const INBOX: Budget = Budget::new(1_000, 10_000, 50_000);
+
     /// Distinct patients a minute, an hour, a day.
     pub const fn new(per_minute: u32, per_hour: u32, per_day: u32) -> Self {
         Self { per_minute, per_hour, per_day }
@@ -37,7 +45,9 @@ impl Budget {
 
     /// The budget that `role` has until somebody sets another for a principal.
     /// Bulk roles (registration, laboratory, transcription) see more people than
-    /// a physician; nobody but an interface sees thousands an hour.
+    /// a physician; nobody but an interface sees thousands an hour. The front
+    /// process's own budget is for payloads of people that it kept while the keeper
+    /// was away.
     pub fn for_role(role: &str) -> Self {
         Self::of_known_role(role).unwrap_or(Self::UNKNOWN_ROLE)
     }
@@ -52,7 +62,8 @@ impl Budget {
             "privacy-officer" => Self::new(500, 2_000, 5_000),
             "patient" => Self::new(3, 5, 10),
             "employer-manager" | "security-officer" | "administrator" => Self::new(0, 0, 0),
-            "system" => Self::new(100_000, 1_000_000, 5_000_000),
+            "system" => Self::new(2_000, 20_000, 100_000),
+            FRONT_ROLE => Self::new(60, 300, 1_000),
             _ => return None,
         })
     }
@@ -78,6 +89,9 @@ impl Budget {
     }
 }
 
+/// Role of the front process itself. No principal can have it.
+pub(crate) const FRONT_ROLE: &str = "front";
+
 impl From<[u32; 3]> for Budget {
     fn from([per_minute, per_hour, per_day]: [u32; 3]) -> Self {
         Self { per_minute, per_hour, per_day }
@@ -93,18 +107,21 @@ pub enum Window {
     Hour,
     /// 24 hours.
     Day,
+    /// The life of a bulk grant.
+    Grant,
 }
 
 impl Window {
-    /// Every window, shortest first.
+    /// Every window of a budget, shortest first.
     pub const ALL: [Window; 3] = [Self::Minute, Self::Hour, Self::Day];
 
-    /// `minute`, `hour`, `day`.
+    /// `minute`, `hour`, `day`, `grant`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
             Self::Hour => "hour",
             Self::Day => "day",
+            Self::Grant => "grant",
         }
     }
 
@@ -113,7 +130,7 @@ impl Window {
         match self {
             Self::Minute => 60_000,
             Self::Hour => 3_600_000,
-            Self::Day => DAY_MS,
+            Self::Day | Self::Grant => DAY_MS,
         }
     }
 
@@ -121,7 +138,7 @@ impl Window {
         match self {
             Self::Minute => 1_000,
             Self::Hour => 60_000,
-            Self::Day => 600_000,
+            Self::Day | Self::Grant => 600_000,
         }
     }
 }
@@ -181,14 +198,29 @@ impl Usage {
     ///
     /// # Errors
     /// [`Over`] with the shortest window that has no room.
+    #[cfg(test)]
     pub fn admit(
         &mut self,
         budget: Budget,
         patients: &[PatientId],
         now: Timestamp,
     ) -> Result<(), Over> {
-        let asked: HashSet<PatientId> =
-            patients.iter().copied().filter(|patient| *patient != PatientId::NONE).collect();
+        let asked = distinct(patients);
+        self.has_room(budget, &asked, now)?;
+        self.record_all(&asked, now);
+        Ok(())
+    }
+
+    /// Whether the release of `asked` fits. Counts nothing.
+    ///
+    /// # Errors
+    /// [`Over`] with the shortest window that has no room.
+    pub fn has_room(
+        &mut self,
+        budget: Budget,
+        asked: &HashSet<PatientId>,
+        now: Timestamp,
+    ) -> Result<(), Over> {
         self.advance(now);
         for (ring, limit) in self.rings.iter().zip(budget.limits()) {
             let fresh = asked
@@ -201,10 +233,14 @@ impl Usage {
                 return Err(Over { window, limit, opened, asked: fresh });
             }
         }
-        for patient in asked {
-            self.record(patient, now);
-        }
         Ok(())
+    }
+
+    /// Counts the release of `asked`.
+    pub fn record_all(&mut self, asked: &HashSet<PatientId>, now: Timestamp) {
+        for patient in asked {
+            self.record(*patient, now);
+        }
     }
 
     /// Distinct patients opened in the last `window` before `now`.
@@ -228,6 +264,11 @@ impl Usage {
         }
         self.latest
     }
+}
+
+/// The patients of a request, each once; what belongs to no patient never counts.
+pub(crate) fn distinct(patients: &[PatientId]) -> HashSet<PatientId> {
+    patients.iter().copied().filter(|patient| *patient != PatientId::NONE).collect()
 }
 
 /// The releases of one window, counted by bucket. Each patient is in the bucket
@@ -283,14 +324,30 @@ impl Ring {
     }
 }
 
-/// The usage of every principal that opened something in the last day.
+/// The usage of every principal and every organization that opened something in
+/// the last day, and of every inbox.
 #[derive(Debug, Default)]
-pub struct Usages(HashMap<PrincipalId, Usage>);
+pub struct Usages {
+    principals: HashMap<PrincipalId, Usage>,
+    organizations: HashMap<OrganizationId, Usage>,
+    inboxes: HashMap<OrganizationId, Usage>,
+}
 
 impl Usages {
     /// The usage of `principal`.
     pub fn of(&mut self, principal: &PrincipalId) -> &mut Usage {
-        self.0.entry(principal.clone()).or_default()
+        self.principals.entry(principal.clone()).or_default()
+    }
+
+    /// What the principals of `organization` used together.
+    pub fn of_organization(&mut self, organization: &OrganizationId) -> &mut Usage {
+        self.organizations.entry(organization.clone()).or_default()
+    }
+
+    /// The kept payloads of `organization` that were opened again. A payload stands
+    /// where a patient stands elsewhere.
+    pub fn of_inbox(&mut self, organization: &OrganizationId) -> &mut Usage {
+        self.inboxes.entry(organization.clone()).or_default()
     }
 }
 

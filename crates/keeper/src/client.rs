@@ -5,33 +5,35 @@
 //! way then fails with [`KeeperError::Unreachable`] and is not repeated, because
 //! an append must not happen twice unnoticed.
 
+mod people;
+
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_base::{
     ClassSet, CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
 };
-use holdfast_ledger::{Actor, Entry, ExportOptions, Filter, Placed, TouchedRecord};
+use holdfast_ledger::{Entry, ExportOptions, Filter, Placed, TouchedRecord};
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
-use crate::inbox::{InboxOpener, InboxSealer};
+use crate::inbox::{InboxSealer, KeptPayload};
+use crate::net::KeeperAddress;
+use crate::people::Proof;
 use crate::population::DeltaSealer;
 use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
-    Answer, FrameError, KeeperStatus, Request, WireOrganization, WireRelease, decode, encode,
-    read_frame,
+    Answer, BudgetOwner, FrameError, KeeperStatus, Request, VERSION, WireOrganization, WireRelease,
+    decode, encode, read_frame,
 };
 use crate::sealing::{PatientKeys, SystemKey};
 use crate::tokens::TokenKey;
@@ -50,10 +52,8 @@ const BUNDLE_BYTES_MAX: usize = 1 << 30;
 /// What a release is asked for with.
 #[derive(Debug, Clone)]
 pub struct ReleaseRequest {
-    /// Who asks, from where.
-    pub actor: Actor,
-    /// The actor's role: the default budget follows from it.
-    pub role: String,
+    /// Who asks, from where: what the entry says of them follows from the proof.
+    pub proof: Proof,
     /// The request that the release is part of.
     pub request: RequestId,
     /// The organization that keeps the records.
@@ -97,7 +97,7 @@ pub struct ServiceKeys {
 pub struct KeeperClient(Arc<Shared>);
 
 struct Shared {
-    socket: PathBuf,
+    address: KeeperAddress,
     timeout: Duration,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     next_id: AtomicU64,
@@ -105,21 +105,24 @@ struct Shared {
 
 impl std::fmt::Debug for KeeperClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KeeperClient({})", self.0.socket.display())
+        match &self.0.address {
+            KeeperAddress::Unix { socket, .. } => write!(f, "KeeperClient({})", socket.display()),
+            KeeperAddress::Tcp { address, .. } => write!(f, "KeeperClient({address})"),
+        }
     }
 }
 
 impl KeeperClient {
-    /// A client of the keeper that listens on `socket`. Connects when it is first
-    /// asked for something.
-    pub fn new(socket: PathBuf) -> Self {
-        Self::with_timeout(socket, TIMEOUT)
+    /// A client of the keeper at `address`, or on a socket of the same user. Connects
+    /// when it is first asked for something.
+    pub fn new(address: impl Into<KeeperAddress>) -> Self {
+        Self::with_timeout(address, TIMEOUT)
     }
 
     /// As [`new`](Self::new), with another limit to how long an answer may take.
-    pub fn with_timeout(socket: PathBuf, timeout: Duration) -> Self {
+    pub fn with_timeout(address: impl Into<KeeperAddress>, timeout: Duration) -> Self {
         Self(Arc::new(Shared {
-            socket,
+            address: address.into(),
             timeout,
             connection: tokio::sync::Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -132,11 +135,11 @@ impl KeeperClient {
     /// [`KeeperError`].
     pub async fn create_organization(
         &self,
-        actor: &Actor,
+        proof: &Proof,
         organization: &OrganizationId,
     ) -> Result<OrganizationKeys, KeeperError> {
-        let organization = organization.clone();
-        match self.ask(Request::CreateOrganization { actor: actor.into(), organization }).await? {
+        let (proof, organization) = (proof.clone(), organization.clone());
+        match self.ask(Request::CreateOrganization { proof, organization }).await? {
             Answer::Organization(keys) => Ok(keys.into()),
             other => Err(unexpected(other)),
         }
@@ -146,13 +149,9 @@ impl KeeperClient {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn service_keys(
-        &self,
-        actor: &Actor,
-        reason: &str,
-    ) -> Result<ServiceKeys, KeeperError> {
+    pub async fn service_keys(&self, reason: &str) -> Result<ServiceKeys, KeeperError> {
         let reason = reason.to_owned();
-        match self.ask(Request::ServiceKeys { actor: actor.into(), reason }).await? {
+        match self.ask(Request::ServiceKeys { reason }).await? {
             Answer::ServiceKeys(keys) => Ok(ServiceKeys {
                 system: SystemKey::new(keys.system),
                 mpi: (SystemKey::new(keys.mpi_seal), TokenKey::new(&keys.mpi_token)),
@@ -166,23 +165,31 @@ impl KeeperClient {
         }
     }
 
-    /// What opens an organization's kept payloads. The entry is durable first.
+    /// Opens kept payloads of an organization: those that are named and no others. An
+    /// entry for each is durable first, and each counts in the inbox's budget. Nothing
+    /// stands for a payload that does not open.
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn inbox_opener(
+    pub async fn open_inbox(
         &self,
-        actor: &Actor,
         organization: &OrganizationId,
+        kept: &[KeptPayload<'_>],
         reason: &str,
-    ) -> Result<InboxOpener, KeeperError> {
-        let request = Request::InboxOpener {
-            actor: actor.into(),
+    ) -> Result<Vec<Option<Zeroizing<Vec<u8>>>>, KeeperError> {
+        let request = Request::OpenInbox {
             organization: organization.clone(),
+            payloads: kept.iter().map(|kept| kept.to_wire()).collect(),
             reason: reason.to_owned(),
         };
         match self.ask(request).await? {
-            Answer::Inbox(private) => Ok(InboxOpener::new(organization.clone(), private)),
+            Answer::Inbox(contents) if contents.len() == kept.len() => {
+                let opened = kept.iter().zip(contents);
+                let open = |(kept, content): (&KeptPayload<'_>, Option<_>)| {
+                    content.and_then(|content| kept.open(organization, content).ok())
+                };
+                Ok(opened.map(open).collect())
+            }
             other => Err(unexpected(other)),
         }
     }
@@ -196,8 +203,7 @@ impl KeeperClient {
     pub async fn release(&self, request: &ReleaseRequest) -> Result<Vec<PatientKeys>, KeeperError> {
         let ReleaseRequest { organization, patients, classes, .. } = request;
         let wire = WireRelease {
-            actor: (&request.actor).into(),
-            role: request.role.clone(),
+            proof: request.proof.clone(),
             request: request.request,
             organization: organization.clone(),
             patients: patients.clone(),
@@ -293,43 +299,45 @@ impl KeeperClient {
     /// [`KeeperError`].
     pub async fn forget(
         &self,
-        actor: &Actor,
+        proof: &Proof,
         organization: &OrganizationId,
         patient: PatientId,
         reason: &str,
     ) -> Result<(), KeeperError> {
-        let (organization, reason) = (organization.clone(), reason.to_owned());
-        self.done(Request::Forget { actor: actor.into(), organization, patient, reason }).await
+        let (proof, organization) = (proof.clone(), organization.clone());
+        let reason = reason.to_owned();
+        self.done(Request::Forget { proof, organization, patient, reason }).await
     }
 
-    /// Gives `principal` a budget of its own, instead of its role's. In the ledger.
+    /// Gives a principal a budget of its own, instead of its role's, or an organization
+    /// one instead of the default. In the ledger.
     ///
     /// # Errors
     /// [`KeeperError`]; nobody raises his own.
     pub async fn set_budget(
         &self,
-        actor: &Actor,
-        principal: &PrincipalId,
+        proof: &Proof,
+        whose: &BudgetOwner,
         budget: Budget,
         reason: &str,
     ) -> Result<(), KeeperError> {
-        let (principal, reason) = (principal.clone(), reason.to_owned());
-        self.done(Request::SetBudget { actor: actor.into(), principal, budget, reason }).await
+        let (proof, whose, reason) = (proof.clone(), whose.clone(), reason.to_owned());
+        self.done(Request::SetBudget { proof, whose, budget, reason }).await
     }
 
-    /// Suspends `principal`: no key is released to it until it is lifted. In the
-    /// ledger, and in force after a restart.
+    /// Suspends `principal`: its sessions end, and no key is released to it until it is
+    /// lifted. In the ledger, and in force after a restart.
     ///
     /// # Errors
     /// [`KeeperError`].
     pub async fn suspend(
         &self,
-        actor: &Actor,
+        proof: &Proof,
         principal: &PrincipalId,
         reason: &str,
     ) -> Result<(), KeeperError> {
-        let (principal, reason) = (principal.clone(), reason.to_owned());
-        self.done(Request::Suspend { actor: actor.into(), principal, reason }).await
+        let (proof, principal, reason) = (proof.clone(), principal.clone(), reason.to_owned());
+        self.done(Request::Suspend { proof, principal, reason }).await
     }
 
     /// Lifts a suspension. In the ledger.
@@ -338,12 +346,12 @@ impl KeeperClient {
     /// [`KeeperError`]; nobody lifts his own.
     pub async fn lift(
         &self,
-        actor: &Actor,
+        proof: &Proof,
         principal: &PrincipalId,
         reason: &str,
     ) -> Result<(), KeeperError> {
-        let (principal, reason) = (principal.clone(), reason.to_owned());
-        self.done(Request::Lift { actor: actor.into(), principal, reason }).await
+        let (proof, principal, reason) = (proof.clone(), principal.clone(), reason.to_owned());
+        self.done(Request::Lift { proof, principal, reason }).await
     }
 
     /// The state of the keeper.
@@ -421,11 +429,11 @@ impl KeeperClient {
     /// [`KeeperError`].
     pub async fn backup_key(
         &self,
-        actor: &Actor,
+        proof: &Proof,
         reason: &str,
     ) -> Result<(SystemKey, KeyRows), KeeperError> {
         let reason = reason.to_owned();
-        match self.ask(Request::BackupKey { actor: actor.into(), reason }).await? {
+        match self.ask(Request::BackupKey { proof: proof.clone(), reason }).await? {
             Answer::BackupKey { keys, wrapped } => Ok((SystemKey::new(keys), wrapped)),
             other => Err(unexpected(other)),
         }
@@ -438,9 +446,10 @@ impl KeeperClient {
     /// [`KeeperError`].
     pub async fn copy_keys(
         &self,
+        proof: &Proof,
         after: Option<(String, Vec<u8>)>,
     ) -> Result<(KeyRows, bool), KeeperError> {
-        let mut answers = self.begin(Request::CopyKeys { after }).await?;
+        let mut answers = self.begin(Request::CopyKeys { proof: proof.clone(), after }).await?;
         match answers.next(TIMEOUT_LONG).await? {
             Answer::Part { bytes, last } => {
                 let rows = postcard::from_bytes(&bytes);
@@ -456,8 +465,12 @@ impl KeeperClient {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub async fn copy_ledger(&self, from: u64) -> Result<(Vec<u8>, u64), KeeperError> {
-        let mut answers = self.begin(Request::CopyLedger { from }).await?;
+    pub async fn copy_ledger(
+        &self,
+        proof: &Proof,
+        from: u64,
+    ) -> Result<(Vec<u8>, u64), KeeperError> {
+        let mut answers = self.begin(Request::CopyLedger { proof: proof.clone(), from }).await?;
         match answers.next(TIMEOUT_LONG).await? {
             Answer::Part { mut bytes, .. } if bytes.len() >= 8 => {
                 let records = bytes.split_off(8);
@@ -500,10 +513,15 @@ impl KeeperClient {
             FrameError::TooLarge => KeeperError::from(Refused::from(Malformed::TooLarge)),
             other => KeeperError::Protocol { what: other.what() },
         })?;
-        let connection = self.connection().await?;
-        let answers = connection.expect_answers(id)?;
-        connection.frames.send(frame).await.map_err(|_| KeeperError::Unreachable)?;
-        Ok(answers)
+        // A keeper that hangs must not hang whoever waits in line for it.
+        let sending = async {
+            let connection = self.connection().await?;
+            let answers = connection.expect_answers(id)?;
+            connection.frames.send(frame).await.map_err(|_| KeeperError::Unreachable)?;
+            Ok(answers)
+        };
+        let sent = tokio::time::timeout(self.0.timeout, sending).await;
+        sent.unwrap_or(Err(KeeperError::TimedOut))
     }
 
     /// The connection, made anew when there is none that works.
@@ -514,17 +532,43 @@ impl KeeperClient {
         {
             return Ok(Arc::clone(connection));
         }
-        let connecting = tokio::time::timeout(self.0.timeout, UnixStream::connect(&self.0.socket));
-        let stream = connecting.await.map_err(|_| KeeperError::TimedOut)?;
-        let stream = stream.map_err(|_| KeeperError::Unreachable)?;
-        let same_user =
-            stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
-        if !same_user {
-            return Err(KeeperError::Protocol { what: "it runs as another user" });
-        }
-        let connection = Arc::new(Connection::start(stream));
+        let connecting = tokio::time::timeout(self.0.timeout, connect(&self.0.address));
+        let connection = Arc::new(connecting.await.map_err(|_| KeeperError::TimedOut)??);
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
+    }
+}
+
+/// Connects to a keeper that is who it should be.
+async fn connect(address: &KeeperAddress) -> Result<Connection, KeeperError> {
+    match address {
+        KeeperAddress::Unix { socket, keeper_uid } => {
+            let stream = UnixStream::connect(socket).await;
+            let stream = stream.map_err(|_| KeeperError::Unreachable)?;
+            let uid = keeper_uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+            if !stream.peer_cred().is_ok_and(|peer| peer.uid() == uid) {
+                return Err(KeeperError::Protocol { what: "it runs as another user" });
+            }
+            let (reader, writer) = stream.into_split();
+            Ok(Connection::start(reader, writer))
+        }
+        KeeperAddress::Tcp { address, identity } => {
+            let unusable = |_| KeeperError::Protocol { what: "the certificates cannot be used" };
+            let connector = tokio_rustls::TlsConnector::from(identity.client().map_err(unusable)?);
+            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = rustls::pki_types::ServerName::try_from(host)
+                .map_err(|_| KeeperError::Protocol { what: "its address is no host name" })?;
+            let stream = TcpStream::connect(address).await;
+            let stream = stream.map_err(|_| KeeperError::Unreachable)?;
+            let _ = stream.set_nodelay(true);
+            let stream = connector.connect(name, stream).await;
+            let stream = stream.map_err(|_| KeeperError::Protocol {
+                what: "TLS with it failed: no certificate of the authority, or another host's",
+            })?;
+            let (reader, writer) = tokio::io::split(stream);
+            Ok(Connection::start(reader, writer))
+        }
     }
 }
 
@@ -552,19 +596,25 @@ struct Connection {
     frames: mpsc::Sender<Zeroizing<Vec<u8>>>,
     /// Who waits for an answer; nothing once the connection broke.
     waiting: Arc<Waiting>,
+    /// The version of a keeper that speaks another one; 0: none was seen.
+    other_version: Arc<AtomicU8>,
     tasks: [tokio::task::AbortHandle; 2],
 }
 
 impl Connection {
-    fn start(stream: UnixStream) -> Self {
-        let (reader, writer) = stream.into_split();
+    fn start(
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Self {
         let (frames, queue) = mpsc::channel(WRITE_QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let other_version = Arc::new(AtomicU8::new(0));
+        let reading = read_answers(reader, Arc::clone(&waiting), Arc::clone(&other_version));
         let tasks = [
             tokio::spawn(write_frames(writer, queue, Arc::clone(&waiting))).abort_handle(),
-            tokio::spawn(read_answers(reader, Arc::clone(&waiting))).abort_handle(),
+            tokio::spawn(reading).abort_handle(),
         ];
-        Self { frames, waiting, tasks }
+        Self { frames, waiting, other_version, tasks }
     }
 
     fn is_open(&self) -> bool {
@@ -575,7 +625,8 @@ impl Connection {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut waiting = self.waiting.lock();
         waiting.as_mut().ok_or(KeeperError::Unreachable)?.insert(id, sender);
-        Ok(Answers { id, receiver, waiting: Arc::clone(&self.waiting) })
+        let other_version = Arc::clone(&self.other_version);
+        Ok(Answers { id, receiver, waiting: Arc::clone(&self.waiting), other_version })
     }
 }
 
@@ -586,22 +637,32 @@ impl Drop for Connection {
 }
 
 async fn write_frames(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
     waiting: Arc<Waiting>,
 ) {
     while let Some(frame) = queue.recv().await {
-        if writer.write_all(&frame).await.is_err() {
-            break;
+        if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+            // What the keeper said last is read before it is given up.
+            return;
         }
     }
     waiting.lock().take();
 }
 
-async fn read_answers(mut reader: OwnedReadHalf, waiting: Arc<Waiting>) {
+async fn read_answers(
+    mut reader: impl AsyncRead + Unpin,
+    waiting: Arc<Waiting>,
+    other_version: Arc<AtomicU8>,
+) {
     while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
-        let Ok((id, Ok(answer))) = decode::<Answer>(&frame) else {
-            break;
+        let (id, answer) = match decode::<Answer>(&frame) {
+            Ok((id, Ok(answer))) => (id, answer),
+            Err(FrameError::OtherVersion(theirs)) => {
+                other_version.store(theirs, Ordering::SeqCst);
+                break;
+            }
+            _ => break,
         };
         if let Some(waiting) = waiting.lock().as_ref()
             && let Some(asked) = waiting.get(&id)
@@ -618,6 +679,7 @@ struct Answers {
     id: u64,
     receiver: mpsc::UnboundedReceiver<Answer>,
     waiting: Arc<Waiting>,
+    other_version: Arc<AtomicU8>,
 }
 
 impl Answers {
@@ -625,7 +687,10 @@ impl Answers {
         match tokio::time::timeout(timeout, self.receiver.recv()).await {
             Ok(Some(Answer::Refused(refused))) => Err(refused.into()),
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(KeeperError::Unreachable),
+            Ok(None) => Err(match self.other_version.load(Ordering::SeqCst) {
+                0 => KeeperError::Unreachable,
+                theirs => KeeperError::OtherVersion { theirs, ours: VERSION },
+            }),
             Err(_) => Err(KeeperError::TimedOut),
         }
     }

@@ -17,12 +17,13 @@ pub enum KeeperError {
     /// The keeper did not answer in time; as [`Unreachable`](Self::Unreachable).
     #[error("the keeper did not answer in time")]
     TimedOut,
-    /// The principal opened as many patients as it may. In the ledger, with an alert.
+    /// The principal, or its organization, opened as many patients as it may. In the
+    /// ledger, with an alert.
     #[error("{principal} may open {limit} patients a {window}")]
     OverBudget {
-        /// Who asked.
+        /// Whose budget it is: who asked, or `organization:{organization}`.
         principal: PrincipalId,
-        /// `minute`, `hour`, `day`.
+        /// `minute`, `hour`, `day`, `grant`.
         window: &'static str,
         /// Distinct patients in it.
         limit: u32,
@@ -33,6 +34,31 @@ pub enum KeeperError {
         /// Who asked.
         principal: PrincipalId,
     },
+    /// Name, password and code do not belong together, or no live session has the
+    /// token. Which part was wrong is nobody's business. In the ledger.
+    #[error("not signed in")]
+    NotSignedIn,
+    /// Too many wrong attempts. In the ledger.
+    #[error("too many failed attempts; wait {wait_seconds} seconds")]
+    Throttled {
+        /// How long the next attempt has to wait.
+        wait_seconds: u64,
+    },
+    /// The role, or the organization, of who asked does not do this. In the ledger.
+    #[error("not permitted: {reason}")]
+    NotPermitted {
+        /// A reason code.
+        reason: &'static str,
+    },
+    /// A principal of this name, or with this certificate, exists.
+    #[error("the name or the certificate is taken")]
+    Taken,
+    /// There is no such principal, or it was closed.
+    #[error("no such principal")]
+    UnknownPrincipal,
+    /// No grant of this number waits or lives.
+    #[error("no such grant")]
+    UnknownGrant,
     /// A patient has no key, and none was to be made.
     #[error("no such patient")]
     UnknownPatient,
@@ -87,6 +113,16 @@ pub enum KeeperError {
         /// Why.
         why: String,
     },
+    /// Client and keeper are of different versions.
+    #[error(
+        "the keeper speaks protocol {theirs} and this program {ours}: run the same version of Holdfast on both sides"
+    )]
+    OtherVersion {
+        /// What the keeper speaks.
+        theirs: u8,
+        /// What this program speaks.
+        ours: u8,
+    },
     /// Client and keeper do not speak the same protocol.
     #[error("the keeper speaks another protocol: {what}")]
     Protocol {
@@ -102,17 +138,25 @@ impl KeeperError {
             Self::Unreachable
             | Self::TimedOut
             | Self::LedgerRefused { .. }
-            | Self::GuardAway { .. } => Category::Busy,
-            Self::OverBudget { .. }
+            | Self::GuardAway { .. }
+            | Self::Throttled { .. } => Category::Busy,
+            Self::Taken => Category::Conflict,
+            Self::NotSignedIn
+            | Self::NotPermitted { .. }
+            | Self::OverBudget { .. }
             | Self::Suspended { .. }
             | Self::EntryRefused { .. }
             | Self::WrongPassphrase
             | Self::OwnCase { .. } => Category::Forbidden,
-            Self::UnknownPatient | Self::ForgottenPatient | Self::UnknownOrganization => {
-                Category::NotFound
-            }
+            Self::UnknownPatient
+            | Self::ForgottenPatient
+            | Self::UnknownOrganization
+            | Self::UnknownPrincipal
+            | Self::UnknownGrant => Category::NotFound,
             Self::Malformed { .. } | Self::KeyChange { .. } => Category::Incorrect,
-            Self::Fault { .. } | Self::Protocol { .. } => Category::Fault,
+            Self::Fault { .. } | Self::Protocol { .. } | Self::OtherVersion { .. } => {
+                Category::Fault
+            }
         }
     }
 }
@@ -122,6 +166,12 @@ impl KeeperError {
 pub(crate) enum Refused {
     OverBudget { principal: PrincipalId, window: Window, limit: u32 },
     Suspended { principal: PrincipalId },
+    NotSignedIn,
+    Throttled { wait_seconds: u64 },
+    NotPermitted(NotPermitted),
+    Taken,
+    UnknownPrincipal,
+    UnknownGrant,
     UnknownPatient,
     ForgottenPatient,
     UnknownOrganization,
@@ -135,11 +185,46 @@ pub(crate) enum Refused {
     Fault { what: String },
 }
 
+/// Why somebody may not do something at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NotPermitted {
+    /// The role does not do this.
+    Role,
+    /// It concerns another organization.
+    OtherOrganization,
+    /// There is an administrator: nothing is left to set up.
+    AlreadySetUp,
+    /// The first principal is an administrator.
+    FirstIsAdministrator,
+    /// There are principals already: nothing is imported.
+    NotEmpty,
+}
+
+impl NotPermitted {
+    /// As it stands in entries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Role => "task-not-for-role",
+            Self::OtherOrganization => "other-organization",
+            Self::AlreadySetUp => "already-set-up",
+            Self::FirstIsAdministrator => "first-is-administrator",
+            Self::NotEmpty => "not-empty",
+        }
+    }
+}
+
+impl From<NotPermitted> for Refused {
+    fn from(why: NotPermitted) -> Self {
+        Self::NotPermitted(why)
+    }
+}
+
 /// What nobody may do for himself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OwnCase {
     RaiseBudget,
     LiftSuspension,
+    ApproveGrant,
 }
 
 /// Bounds and rules of form.
@@ -152,6 +237,10 @@ pub(crate) enum Malformed {
     NothingAsked,
     TooMany,
     TooLarge,
+    Principal,
+    SharedName,
+    Grant,
+    Inbox,
 }
 
 impl From<Malformed> for Refused {
@@ -167,6 +256,12 @@ impl From<Refused> for KeeperError {
                 Self::OverBudget { principal, window: window.as_str(), limit }
             }
             Refused::Suspended { principal } => Self::Suspended { principal },
+            Refused::NotSignedIn => Self::NotSignedIn,
+            Refused::Throttled { wait_seconds } => Self::Throttled { wait_seconds },
+            Refused::NotPermitted(why) => Self::NotPermitted { reason: why.as_str() },
+            Refused::Taken => Self::Taken,
+            Refused::UnknownPrincipal => Self::UnknownPrincipal,
+            Refused::UnknownGrant => Self::UnknownGrant,
             Refused::UnknownPatient => Self::UnknownPatient,
             Refused::ForgottenPatient => Self::ForgottenPatient,
             Refused::UnknownOrganization => Self::UnknownOrganization,
@@ -175,6 +270,7 @@ impl From<Refused> for KeeperError {
                 act: match case {
                     OwnCase::RaiseBudget => "raise a budget",
                     OwnCase::LiftSuspension => "lift a suspension",
+                    OwnCase::ApproveGrant => "approve a grant",
                 },
             },
             Refused::Malformed(what) => Self::Malformed {
@@ -186,6 +282,16 @@ impl From<Refused> for KeeperError {
                     Malformed::NothingAsked => "it names no patient or no class",
                     Malformed::TooMany => "it names too many patients or entries",
                     Malformed::TooLarge => "it is too large",
+                    Malformed::Principal => {
+                        "a person has a known role and no certificate, a system has one, and some names \
+                         are the keeper's"
+                    }
+                    Malformed::SharedName => {
+                        "an account belongs to one person or one system: this name is one that many \
+                         share"
+                    }
+                    Malformed::Grant => "a grant has patients, and ends within seven days",
+                    Malformed::Inbox => "a kept payload does not open",
                 },
             },
             Refused::Ledger { reason } => Self::LedgerRefused { reason },

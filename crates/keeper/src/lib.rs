@@ -8,6 +8,8 @@ mod error;
 mod inbox;
 mod keyring;
 mod measure;
+mod net;
+mod people;
 mod population;
 mod population_client;
 mod primitive;
@@ -24,8 +26,13 @@ pub use budget::{Budget, Window};
 pub use client::{KeeperClient, OrganizationKeys, ReleaseRequest, ServiceKeys};
 pub use client_keys::{NewGuard, RotatedKey};
 pub use error::KeeperError;
-pub use inbox::{InboxOpener, InboxSealer};
+pub use inbox::{InboxSealer, KeptPayload};
 pub use measure::{RewrapFailed, RewrapRig};
+pub use net::{KeeperAddress, TcpListen, TlsError, TlsIdentity};
+pub use people::{
+    ImportedPrincipal, NewPrincipal, OpenedSession, Proof, Secrets, SessionFacts, SessionToken,
+    Who, totp,
+};
 pub use population::{
     Check, Condition, Delta, DeltaRef, DeltaSealer, IndexedResource, Needed, PostedResource, Range,
     RunRef,
@@ -33,10 +40,10 @@ pub use population::{
 pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{
-    Acknowledged, KeeperConfig, KeyRows, Offline, StartError, backup_key, run,
-    throwaway_ledger_keys,
+    Acknowledged, BulkGrant, GrantProposal, KeeperConfig, KeyRows, Offline, StartError, backup_key,
+    run, throwaway_ledger_keys,
 };
-pub use protocol::KeeperStatus;
+pub use protocol::{BudgetOwner, KeeperStatus};
 pub use root::{
     GuardError, InitError, KitNote, RecoverError, RootGuard, initialise, recover, weakness,
 };

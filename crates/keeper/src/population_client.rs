@@ -3,10 +3,10 @@
 //! match.
 
 use holdfast_base::{ClassSet, OrganizationId, Purpose, RequestId};
-use holdfast_ledger::Actor;
 
 use crate::client::KeeperClient;
 use crate::error::KeeperError;
+use crate::people::Proof;
 use crate::population::{Condition, DeltaRef, IndexedResource, Needed, Range, RunRef};
 use crate::protocol::{
     Answer, PopulationAnswer, PopulationRequest, Request, WireMerge, WireSearch,
@@ -15,10 +15,8 @@ use crate::protocol::{
 /// A search over an organization's patients.
 #[derive(Debug, Clone)]
 pub struct PopulationSearch {
-    /// Who asks, from where.
-    pub actor: Actor,
-    /// The actor's role: the default budget follows from it.
-    pub role: String,
+    /// Who asks, from where: budget, role and entry follow from it.
+    pub proof: Proof,
     /// The request that the search is part of.
     pub request: RequestId,
     /// The organization whose patients are searched.
@@ -90,8 +88,7 @@ impl KeeperClient {
         fetch: impl FnMut(&[Needed]) -> Option<Vec<Vec<u8>>>,
     ) -> Result<(u64, Vec<IndexedResource>), KeeperError> {
         let search = PopulationRequest::Search(Box::new(WireSearch {
-            actor: (&search.actor).into(),
-            role: search.role,
+            proof: search.proof,
             request: search.request,
             organization: search.organization,
             resource_type: search.resource_type,

@@ -94,7 +94,8 @@ pub enum Event {
     /// Keys that open no patient's record (index tokens, system rows, an
     /// organization's inbox) left the keeper.
     ServiceKeyRelease {
-        /// Which: `system`, `mpi`, `token:{organization}`, `inbox:{organization}`.
+        /// Which: `system`, `mpi`, `token:{organization}`, or the content key of one kept
+        /// payload: `inbox:{organization}:{message}:{fingerprint of its header}`.
         scope: String,
         /// Why.
         reason: String,
@@ -149,7 +150,8 @@ pub enum Event {
     },
     /// Somebody signed in, or out.
     Session {
-        /// `opened`, `closed`, `expired`, `revoked`.
+        /// `opened`, `vouched` (a system whose certificate the front process has
+        /// verified), `closed`.
         change: String,
     },
     /// An inbound payload reached its outcome.
@@ -218,17 +220,34 @@ pub enum Event {
     AccountChange {
         /// Whose.
         account: PrincipalId,
-        /// `created`, `role-changed`, `secret-reset`, `closed`.
+        /// `created`, `imported` (from an older exchange), `secret-reset`, `closed`.
         change: String,
         /// The role it now has.
         role: String,
     },
     /// A budget was changed.
     BudgetChange {
-        /// Whose.
+        /// Whose: a principal's, or `organization:{organization}`.
         account: PrincipalId,
         /// Distinct patients a minute, an hour, a day.
         limits: [u32; 3],
+        /// Why.
+        reason: String,
+    },
+    /// A step of a bulk grant: more patients than the budget allows, by two people.
+    BulkGrant {
+        /// Which grant.
+        grant: RequestId,
+        /// `proposed`, `approved`, `revoked`.
+        step: String,
+        /// The principal who may use it.
+        account: PrincipalId,
+        /// The organization whose records it is for.
+        organization: OrganizationId,
+        /// Distinct patients, at most, over its whole life.
+        patients_max: u32,
+        /// When it ends by itself.
+        until: Timestamp,
         /// Why.
         reason: String,
     },
@@ -309,6 +328,7 @@ impl Event {
             Self::Delivery { .. } => "delivery",
             Self::AccountChange { .. } => "account-change",
             Self::BudgetChange { .. } => "budget-change",
+            Self::BulkGrant { .. } => "bulk-grant",
             Self::Alert { .. } => "alert",
             Self::Containment { .. } => "containment",
             Self::IncidentStep { .. } => "incident-step",

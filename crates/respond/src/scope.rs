@@ -135,6 +135,17 @@ pub struct Scope {
     pub totals: Totals,
 }
 
+impl Scope {
+    /// What of it concerns the records that `organization` keeps.
+    #[must_use]
+    pub fn of_organization(&self, organization: &OrganizationId) -> Self {
+        let own = self.rows.iter().filter(|row| row.organization == *organization);
+        let rows: Vec<ScopeRow> = own.cloned().collect();
+        let totals = Totals::of(&rows);
+        Self { rows, totals }
+    }
+}
+
 /// Computes a scope from `entries` (those of [`ScopeQuery::filter`]; others are
 /// passed over) and the `profiles` of the patients that they touch.
 ///

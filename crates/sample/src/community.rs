@@ -224,6 +224,17 @@ impl Community {
         self.staff.iter().filter(move |member| member.slug == slug)
     }
 
+    /// Who runs the exchange, and is there first.
+    ///
+    /// # Panics
+    /// Never: the community has one.
+    pub fn administrator(&self) -> &Member {
+        let mut staff = self.staff.iter();
+        staff
+            .find(|member| member.role == StaffRole::Administrator)
+            .unwrap_or_else(|| unreachable!("the community has an administrator"))
+    }
+
     /// Those of the organization who treat patients and have a provider number.
     pub fn clinicians_of<'a>(&'a self, slug: &'a str) -> impl Iterator<Item = &'a Member> {
         self.staff_of(slug).filter(|member| {

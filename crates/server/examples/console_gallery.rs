@@ -161,6 +161,7 @@ fn accounts() -> Outcome<Vec<AccountView>> {
                 display_name: name.into(),
                 organization: OrganizationId::new("lakeside-family")?,
                 role,
+                closed: false,
                 suspended: suspended.map(str::to_owned),
             })
         };

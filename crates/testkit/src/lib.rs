@@ -54,8 +54,16 @@ impl TestExchange {
     async fn with_community(self) -> Self {
         let mut kit = self;
         let setter_up = kit.exchange().set_up(id("set-up:test")).expect("nobody is there yet");
-        let ask = Ask::new(setter_up);
         let community = holdfast_sample::community();
+        // The first administrator, with the organization that runs the exchange; they
+        // make everybody else.
+        let first = community.administrator().clone();
+        let set_up = Ask::new(setter_up);
+        let home = community.organizations.iter().find(|o| o.id == first.organization);
+        let home = facts(home.expect("the administrator's organization"));
+        kit.exchange().create_organization(&set_up, home).await.expect("it is made");
+        kit.enroll(&set_up, &first).await;
+        let ask = Ask::new(kit.sign_in(first.login.as_str()).await);
         for (number, organization) in community.organizations.iter().enumerate() {
             kit.exchange()
                 .create_organization(&ask, facts(organization))
@@ -78,6 +86,7 @@ impl TestExchange {
         }
         // One of each role: hashing forty passwords takes its time.
         let mut seen = std::collections::HashSet::new();
+        seen.insert(first.role.as_str());
         for member in community.staff.iter().filter(|member| seen.insert(member.role.as_str())) {
             kit.enroll(&ask, member).await;
         }
@@ -236,12 +245,8 @@ impl TestExchange {
     /// # Panics
     /// When it does not start.
     pub async fn start_keeper(&mut self) {
-        let config = KeeperConfig {
-            dir: self.folder.path().join("keeper"),
-            socket: self.socket(),
-            origin: "holdfast/ledger".into(),
-            due: holdfast_keeper::RotationDue::default(),
-        };
+        let dir = self.folder.path().join("keeper");
+        let config = KeeperConfig::new(dir, self.socket(), "holdfast/ledger");
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, listening) = oneshot::channel::<()>();
         let clock = Arc::clone(&self.clock);
@@ -286,7 +291,7 @@ impl TestExchange {
         let config = ExchangeConfig {
             store: StoreLocation::parse(&self.store_url, &self.folder.path().join("store"))
                 .expect("a place for the store"),
-            keeper_socket: self.socket(),
+            keeper: self.socket().into(),
         };
         let clock = Arc::clone(&self.clock);
         self.exchange = Some(Exchange::open(&config, clock).await.expect("the exchange opens"));

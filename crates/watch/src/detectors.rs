@@ -7,6 +7,9 @@ use crate::finding::{HONEY_PATIENT, KEEPER_BUDGET, NO_RELATIONSHIP, PROBING};
 use crate::watch::Subject;
 use crate::{Response, Severity, Watch};
 
+/// Alerts of the keeper about budgets that are no principal's own.
+const SHARED_BUDGETS: [&str; 2] = ["organization-budget", "service-budget"];
+
 /// What a detector says about one entry.
 pub(crate) struct Detected {
     pub(crate) detector: &'static str,
@@ -98,8 +101,16 @@ impl Watch {
     /// The keeper says that somebody is over budget: by its own alert, or by
     /// the refusal.
     fn keeper_budget(&self, entry: &Entry) -> Option<Detected> {
+        let mut response = Response::Suspend;
         let principal = match &entry.event {
             Event::Alert { detector, principal, .. } if detector == KEEPER_BUDGET => principal,
+            // What many have used up together is found, and nobody is suspended for it.
+            Event::Alert { detector, principal, .. }
+                if SHARED_BUDGETS.contains(&detector.as_str()) =>
+            {
+                response = Response::None;
+                principal
+            }
             Event::Refusal { door, reason, .. } if door == "keeper" && reason == "over-budget" => {
                 &entry.actor.principal
             }
@@ -119,7 +130,7 @@ impl Watch {
             subject: Subject::Principal(principal.clone()),
             principal: principal.clone(),
             severity: Severity::Critical,
-            response: Response::Suspend,
+            response,
             patients: reached,
             first,
             last: entry.at,

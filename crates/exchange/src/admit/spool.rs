@@ -3,12 +3,17 @@
 
 use holdfast_base::MessageId;
 use holdfast_intake::Format;
+use holdfast_keeper::{KeptPayload, SealError};
 use holdfast_policy::Role;
 use holdfast_store::Kept;
 
 use super::{Arrival, KeptMeta, meta_context, payload_context};
-use crate::state::{Exchange, server_actor};
+use crate::caller::Shown;
+use crate::state::Exchange;
 use crate::{Ask, Caller, ExchangeError};
+
+/// How long catching up pauses when its budget is used up.
+const PAUSE_MS: i64 = 60_000;
 
 impl Exchange {
     /// Processes what is kept and not finished, in order of arrival. Gives how many
@@ -25,6 +30,9 @@ impl Exchange {
     /// earlier: younger ones are on their way.
     pub(crate) async fn catch_up_older_than(&self, age_ms: i64) -> Result<usize, ExchangeError> {
         let now = self.now();
+        if now < *self.office().catch_up_after.lock() {
+            return Ok(0);
+        }
         let pending: Vec<_> = self.store().snapshot().pending().collect();
         let mut finished = 0;
         for message in pending {
@@ -46,6 +54,10 @@ impl Exchange {
                 Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
                     return Err(away);
                 }
+                Err(ExchangeError::OverBudget { .. }) => {
+                    *self.office().catch_up_after.lock() = now.plus_millis(PAUSE_MS);
+                    return Ok(finished);
+                }
                 Err(error) => {
                     // It stays kept; one that cannot be processed must not keep the
                     // others waiting, nor be tried four times a second.
@@ -66,15 +78,21 @@ impl Exchange {
             self.system().open(&meta_context(&organization, received), &kept.row.meta_sealed)?;
         let meta: KeptMeta = serde_json::from_slice(&meta)
             .map_err(|_| ExchangeError::Internal("kept particulars have an unknown form"))?;
-        let opener =
-            self.keeper().inbox_opener(&server_actor(), organization.id(), "catch-up").await?;
-        let payload =
-            opener.open(&payload_context(&organization, received), &kept.payload_sealed)?;
+        let aad = payload_context(&organization, received);
+        let sealed = KeptPayload { message, aad: &aad, sealed: &kept.payload_sealed };
+        let opened = self.keeper().open_inbox(organization.id(), &[sealed], "catch-up").await?;
+        let payload = opened.into_iter().next().flatten();
+        let payload = payload.ok_or(SealError::NotAuthentic)?;
         let purpose = match meta.principal.role {
             Role::System | Role::Registrar => holdfast_base::Purpose::Operations,
             _ => holdfast_base::Purpose::Treatment,
         };
+        // A person's session is over by now: the exchange opens for itself, within its
+        // own small budget. A system it can vouch for.
+        let certificate = self.account(&meta.principal.id).and_then(|a| a.certificate);
+        let shown = certificate.map_or(Shown::Nothing, Shown::Certificate);
         let caller = Caller {
+            shown,
             display_name: meta.principal.id.to_string(),
             principal: meta.principal,
             npi: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_base::{ClassSet, ElementClass, OrganizationId, PatientId};
 use holdfast_fhir::search::{self, IndexEntry};
-use holdfast_keeper::{PatientKeys, ReleaseRequest, SealContext};
+use holdfast_keeper::{KeeperError, PatientKeys, ReleaseRequest, SealContext};
 use holdfast_store::{IndexRow, ResourceKey, Stored};
 use serde_json::Value;
 
@@ -56,20 +56,24 @@ impl Exchange {
         if missing.is_empty() {
             return Ok(keys);
         }
-        let released = self
-            .keeper()
-            .release(&ReleaseRequest {
-                actor: ask.caller.actor(),
-                role: ask.caller.role().as_str().into(),
-                request: ask.request,
-                organization: organization.clone(),
-                patients: missing,
-                classes,
-                purpose: ask.purpose,
-                reason: reason.into(),
-                create_missing,
-            })
-            .await?;
+        let request = ReleaseRequest {
+            proof: self.proof_of(&ask.caller).await?,
+            request: ask.request,
+            organization: organization.clone(),
+            patients: missing,
+            classes,
+            purpose: ask.purpose,
+            reason: reason.into(),
+            create_missing,
+        };
+        let released = match self.keeper().release(&request).await {
+            // A vouched session that is over is vouched for anew, once.
+            Err(KeeperError::NotSignedIn) if self.forget_vouched(&ask.caller) => {
+                let proof = self.proof_of(&ask.caller).await?;
+                self.keeper().release(&ReleaseRequest { proof, ..request }).await
+            }
+            released => released,
+        }?;
         for held in released {
             let (patient, held) = (held.patient, Arc::new(held));
             self.keyring().put((slot(patient), organization.clone()), Arc::clone(&held), now);

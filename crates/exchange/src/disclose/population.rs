@@ -8,7 +8,7 @@ use std::sync::Arc;
 use holdfast_base::{ClassSet, CommitNumber, PatientId};
 use holdfast_fhir::Issue;
 use holdfast_fhir::search::{PostingRange, Query};
-use holdfast_keeper::{Check, Condition, IndexedResource, PopulationSearch, Range};
+use holdfast_keeper::{Check, Condition, IndexedResource, KeeperError, PopulationSearch, Range};
 use holdfast_ledger::Action;
 use holdfast_policy::{Act, Consent, Decision, Permit, Question, Relationship, decide};
 use holdfast_store::ResourceKey;
@@ -66,8 +66,7 @@ impl Exchange {
         parameters.sort_unstable();
         parameters.dedup();
         let asked = PopulationSearch {
-            actor: ask.caller.actor(),
-            role: ask.caller.role().as_str().into(),
+            proof: self.proof_of(&ask.caller).await?,
             request: ask.request,
             organization: keeping.id().clone(),
             resource_type: query.resource_type().into(),
@@ -81,15 +80,21 @@ impl Exchange {
             deltas: deltas(keeping, &snapshot)?,
             page,
         };
-        let found = self.keeper().population_search(asked, fetch(keeping, &snapshot)).await;
-        let (total, named) = found.map_err(|error| match error {
-            holdfast_keeper::KeeperError::Malformed { .. } => {
-                ExchangeError::Invalid(vec![Issue::error(
-                    "too-costly",
-                    "",
-                    "too many resources match; narrow the search, or leave out `_sort`",
-                )])
+        let search = |asked| self.keeper().population_search(asked, fetch(keeping, &snapshot));
+        let found = match search(asked.clone()).await {
+            // As for a release: a vouched session that is over is vouched for anew, once.
+            Err(KeeperError::NotSignedIn) if self.forget_vouched(&ask.caller) => {
+                let proof = self.proof_of(&ask.caller).await?;
+                search(PopulationSearch { proof, ..asked }).await
             }
+            found => found,
+        };
+        let (total, named) = found.map_err(|error| match error {
+            KeeperError::Malformed { .. } => ExchangeError::Invalid(vec![Issue::error(
+                "too-costly",
+                "",
+                "too many resources match; narrow the search, or leave out `_sort`",
+            )]),
             other => other.into(),
         })?;
         drop(snapshot);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use holdfast_base::{ClassSet, CommitNumber, OrganizationId, PatientId};
 use holdfast_fhir::Issue;
 use holdfast_fhir::search::{self, Handling, Query};
-use holdfast_ledger::Action;
+use holdfast_ledger::{Action, Event};
 use holdfast_policy::Act;
 use serde::{Deserialize, Serialize};
 
@@ -149,9 +149,8 @@ impl Exchange {
             let stored = stored.ok_or(ExchangeError::Internal("a search row has no body"))?;
             matches.push(self.disclose(&opened, &row.id, &stored)?);
         }
-        if !matches.is_empty() {
-            self.record_access(ask, &opened, Action::Search, &matches).await?;
-        }
+        // Also a search that found nothing, or was only to count, has told something.
+        self.record_access(ask, &opened, Action::Search, &matches).await?;
         Ok(Page { matches, total, next: None, used: query.used().to_vec() })
     }
 
@@ -169,6 +168,9 @@ impl Exchange {
         let total = found.len();
         let count = page_size(query, PATIENTS_PAGE_DEFAULT);
         let asked: Vec<_> = found.into_iter().skip(offset).take(count).collect();
+        if asked.is_empty() {
+            self.record_count(ask, keeping).await?;
+        }
         self.release_together(ask, keeping, &asked).await?;
         let mut matches = Vec::new();
         for listing in asked {
@@ -178,6 +180,19 @@ impl Exchange {
             );
         }
         Ok(Page { matches, total, next: None, used: query.used().to_vec() })
+    }
+
+    /// A look-up that returns nobody has still told how many there are.
+    async fn record_count(&self, ask: &Ask, keeping: &Organization) -> Result<(), ExchangeError> {
+        let event = Event::Access {
+            organization: keeping.id().clone(),
+            patient: PatientId::NONE,
+            action: Action::Search,
+            purpose: ask.purpose,
+            relationship: "none".into(),
+            touches: Vec::new(),
+        };
+        self.record_entries(vec![ask.entry(self.now(), event)]).await
     }
 
     /// One release for a whole page: one wait for the ledger, all or nothing.

@@ -1,44 +1,16 @@
-//! Accounts: each is one person or one system (P6). Names that several people
-//! would share are refused; secrets are kept as Argon2id hashes and, for systems,
-//! as the fingerprint of a certificate.
+//! Accounts: each is one person or one system (P6). What is shown of them is kept
+//! here; their secrets, and which role counts, are the keeper's.
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
-use holdfast_base::{OrganizationId, PatientId, PrincipalId, Sensitive, Timestamp, fill_random};
-use holdfast_ledger::Event;
+use holdfast_base::{OrganizationId, PatientId, PrincipalId, Sensitive, Timestamp};
+use holdfast_keeper::{ImportedPrincipal, KeeperError, NewPrincipal};
 use holdfast_policy::{Principal, Role, Task};
+use holdfast_store::Transaction;
 use serde::{Deserialize, Serialize};
 
+use crate::caller::Shown;
 use crate::state::Exchange;
 use crate::system::Kind;
 use crate::{Ask, Caller, ExchangeError};
-
-/// Names under which nobody in particular signs in. `tester` opened the breach
-/// of 2015.
-const SHARED_NAMES: [&str; 22] = [
-    "admin",
-    "administrator",
-    "clinic",
-    "default",
-    "demo",
-    "dev",
-    "doctor",
-    "frontdesk",
-    "generic",
-    "guest",
-    "hospital",
-    "info",
-    "lab",
-    "nurse",
-    "office",
-    "reception",
-    "root",
-    "shared",
-    "test",
-    "tester",
-    "testing",
-    "user",
-];
 
 /// What an account is made from.
 #[derive(Debug, Clone)]
@@ -82,6 +54,8 @@ pub struct AccountView {
     pub role: Role,
     /// Whether it is suspended, and why.
     pub suspended: Option<String>,
+    /// Whether it was closed for good.
+    pub closed: bool,
 }
 
 /// An account as it is kept (sealed).
@@ -93,11 +67,17 @@ pub(crate) struct Account {
     pub role: Role,
     pub npi: Option<String>,
     pub patient: Option<(OrganizationId, PatientId)>,
+    /// Of accounts that an older exchange made; the keeper takes them over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totp_secret: Option<String>,
     pub certificate: Option<[u8; 32]>,
     pub created: Timestamp,
     pub suspended: Option<String>,
+    /// Closed for good.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 impl Account {
@@ -117,41 +97,24 @@ impl Account {
             organization: self.organization.clone(),
             role: self.role,
             suspended: self.suspended.clone(),
+            closed: self.closed,
         }
     }
 
-    /// Whether `password` is the account's. Slow on purpose.
-    pub fn password_fits(&self, password: &str) -> bool {
-        let hash = self.password_hash.as_deref().and_then(|text| PasswordHash::new(text).ok());
-        hash.is_some_and(|hash| hasher().verify_password(password.as_bytes(), &hash).is_ok())
+    /// As the keeper takes it over.
+    fn imported(&self) -> ImportedPrincipal {
+        let role = self.role.as_str().to_owned();
+        ImportedPrincipal {
+            principal: NewPrincipal {
+                id: self.id.clone(),
+                organization: self.organization.clone(),
+                role,
+                certificate: self.certificate,
+            },
+            password_hash: self.password_hash.clone(),
+            totp_secret: self.totp_secret.clone(),
+        }
     }
-}
-
-/// Argon2id, 19 MiB, 2 passes, 1 lane: the first choice of OWASP's password
-/// storage sheet. Takes as long for an unknown name as for a known one.
-fn hasher() -> Argon2<'static> {
-    let params = Params::new(19_456, 2, 1, None).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-}
-
-/// Spends the time that checking a password takes.
-pub(crate) fn pretend_to_check(password: &str) {
-    let _ = hasher().hash_password_with_salt(password.as_bytes(), b"nobody's salt 16");
-}
-
-/// A random password of about 100 bits, in groups that can be read aloud.
-fn strong_password() -> String {
-    let mut random = [0; 13];
-    fill_random(&mut random);
-    let letters = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
-    let groups: Vec<&str> = (0..20).step_by(5).map(|at| &letters[at..at + 5]).collect();
-    groups.join("-")
-}
-
-fn totp_secret() -> String {
-    let mut random = [0; 20];
-    fill_random(&mut random);
-    data_encoding::BASE32_NOPAD.encode(&random)
 }
 
 impl Exchange {
@@ -168,44 +131,118 @@ impl Exchange {
     ) -> Result<Enrollment, ExchangeError> {
         self.require_task(ask, Task::Accounts).await?;
         self.organization(&new.organization)?;
-        if is_shared_name(new.id.as_str()) {
-            return Err(ExchangeError::Setting(
-                "an account belongs to one person or one system: this name is one that many share",
-            ));
-        }
         if (new.role == Role::System) != new.certificate.is_some() {
             return Err(ExchangeError::Setting(
                 "systems, and only systems, sign in by certificate",
             ));
         }
-        let is_system = new.role == Role::System;
-        let (password, secret) =
-            if is_system { Default::default() } else { (strong_password(), totp_secret()) };
-        let password_hash = if is_system { None } else { Some(hash_off_thread(&password).await?) };
-        let account = Account {
+        let principal = NewPrincipal {
             id: new.id.clone(),
+            organization: new.organization.clone(),
+            role: new.role.as_str().to_owned(),
+            certificate: new.certificate,
+        };
+        let proof = self.proof_of(&ask.caller).await?;
+        let secrets = self.keeper().enrol(&proof, &principal).await?;
+        let account = Account {
+            id: new.id,
             display_name: new.display_name,
             organization: new.organization,
             role: new.role,
             npi: new.npi,
             patient: new.patient,
-            password_hash,
-            totp_secret: (!is_system).then(|| secret.clone()),
+            password_hash: None,
+            totp_secret: None,
             certificate: new.certificate,
             created: self.now(),
             suspended: None,
+            closed: false,
         };
-        if !self.insert_account(account.clone()) {
-            return Err(ExchangeError::Setting("the sign-in name is taken"));
-        }
         self.save_system(Kind::Account, account.id.as_str(), &account).await?;
-        let event = Event::AccountChange {
-            account: account.id.clone(),
-            change: "created".into(),
-            role: account.role.as_str().into(),
-        };
-        self.keeper().append(vec![ask.entry(self.now(), event)]).await?;
-        Ok(Enrollment { id: account.id, password: password.into(), totp_secret: secret.into() })
+        self.replace_account(account.clone());
+        Ok(Enrollment {
+            id: account.id,
+            password: secrets.password,
+            totp_secret: secrets.totp_secret,
+        })
+    }
+
+    /// Gives a person new secrets, shown once, or a system another certificate. Sessions
+    /// end.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NotPermitted`] unless the caller is an administrator,
+    /// [`ExchangeError::NotFound`].
+    pub async fn reset_secrets(
+        &self,
+        ask: &Ask,
+        principal: &PrincipalId,
+        certificate: Option<[u8; 32]>,
+    ) -> Result<Enrollment, ExchangeError> {
+        self.require_task(ask, Task::Accounts).await?;
+        let mut account = self.account(principal).ok_or(ExchangeError::NotFound)?;
+        let proof = self.proof_of(&ask.caller).await?;
+        let secrets = self.keeper().reset_secrets(&proof, principal, certificate).await?;
+        self.end_sessions(principal);
+        account.certificate = certificate;
+        self.save_system(Kind::Account, principal.as_str(), &account).await?;
+        self.replace_account(account);
+        Ok(Enrollment {
+            id: principal.clone(),
+            password: secrets.password,
+            totp_secret: secrets.totp_secret,
+        })
+    }
+
+    /// Closes an account for good. Sessions end; the name is never given again.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NotPermitted`] unless the caller is an administrator,
+    /// [`ExchangeError::NotFound`].
+    pub async fn close_account(
+        &self,
+        ask: &Ask,
+        principal: &PrincipalId,
+    ) -> Result<(), ExchangeError> {
+        self.require_task(ask, Task::Accounts).await?;
+        let mut account = self.account(principal).ok_or(ExchangeError::NotFound)?;
+        let proof = self.proof_of(&ask.caller).await?;
+        self.keeper().close_principal(&proof, principal).await?;
+        self.end_sessions(principal);
+        account.certificate = None;
+        account.closed = true;
+        self.save_system(Kind::Account, principal.as_str(), &account).await?;
+        self.replace_account(account);
+        Ok(())
+    }
+
+    fn end_sessions(&self, principal: &PrincipalId) {
+        for session in self.sessions().revoke(principal) {
+            self.keyring().drop_session(session);
+        }
+    }
+
+    /// Hands the secrets that an older exchange kept itself to the keeper, once, and
+    /// keeps them no longer.
+    pub(crate) async fn move_secrets(&self) -> Result<(), ExchangeError> {
+        let accounts: Vec<Account> = self.accounts().collect();
+        if accounts.iter().all(|account| account.password_hash.is_none()) {
+            return Ok(());
+        }
+        match self.keeper().import(accounts.iter().map(Account::imported).collect()).await {
+            // They were handed over already; a crash came before they were deleted here.
+            Ok(()) | Err(KeeperError::NotPermitted { reason: "not-empty" }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut rows = Vec::new();
+        for account in accounts {
+            let account = Account { password_hash: None, totp_secret: None, ..account };
+            rows.push(self.system_row(Kind::Account, account.id.as_str(), &account)?);
+            self.replace_account(account);
+        }
+        self.commit(Transaction { rows, ..Transaction::default() }).await?;
+        tracing::warn!("the secrets of all accounts were handed to the keeper");
+        Ok(())
     }
 
     /// The accounts of an organization, or of all, by name.
@@ -224,13 +261,14 @@ impl Exchange {
         views
     }
 
-    /// A caller that sets a new exchange up. It exists as long as there is no
-    /// administrator's account; nobody can come by it afterwards.
+    /// A caller that sets a new exchange up: it may make the organization that runs the
+    /// exchange and its first administrator. The keeper hears it until there is one.
     ///
     /// # Errors
     /// [`ExchangeError::NotPermitted`] once an administrator exists.
     pub fn set_up(&self, operator: PrincipalId) -> Result<Caller, ExchangeError> {
-        if self.accounts().any(|account| account.role == Role::Administrator) {
+        let administers = |a: Account| a.role == Role::Administrator && !a.closed;
+        if self.accounts().any(administers) {
             return Err(ExchangeError::NotPermitted { reason: "already-set-up" });
         }
         let organization = OrganizationId::new("exchange")
@@ -246,49 +284,7 @@ impl Exchange {
             npi: None,
             session: holdfast_base::SessionId::random(),
             address: None,
+            shown: Shown::SetUp,
         })
-    }
-}
-
-async fn hash_off_thread(password: &str) -> Result<String, ExchangeError> {
-    let password = password.to_owned();
-    tokio::task::spawn_blocking(move || {
-        let mut salt = [0; 16];
-        fill_random(&mut salt);
-        hasher().hash_password_with_salt(password.as_bytes(), &salt).map(|hash| hash.to_string())
-    })
-    .await
-    .ok()
-    .and_then(Result::ok)
-    .ok_or(ExchangeError::Internal("the password could not be hashed"))
-}
-
-/// Whether the name, digits and the part after `@` aside, is one of those that
-/// are handed around.
-fn is_shared_name(id: &str) -> bool {
-    let name = id.split('@').next().unwrap_or(id);
-    let letters: String = name.chars().filter(|c| c.is_ascii_lowercase()).collect();
-    SHARED_NAMES.contains(&letters.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p06_names_that_many_share_are_refused() {
-        for shared in ["tester", "test1", "admin", "front-desk@lakeside", "user_2", "guest"] {
-            assert!(is_shared_name(shared), "{shared}");
-        }
-        for own in ["dr.amara.okafor", "interface:lab", "testa.rossa", "nurse.joy"] {
-            assert!(!is_shared_name(own), "{own}");
-        }
-    }
-
-    #[test]
-    fn passwords_are_long_and_never_alike() {
-        let (a, b) = (strong_password(), strong_password());
-        assert_ne!(a, b);
-        assert_eq!(a.len(), 23);
     }
 }

@@ -106,7 +106,10 @@ impl Exchange {
         facts: NewOrganization,
     ) -> Result<(), ExchangeError> {
         self.require_task(ask, Task::Accounts).await?;
-        let keys = self.keeper().create_organization(&ask.caller.actor(), &facts.id).await?;
+        let keys = {
+            let proof = self.proof_of(&ask.caller).await?;
+            self.keeper().create_organization(&proof, &facts.id).await?
+        };
         let _one_at_a_time = self.organizations_lock().await;
         let ordinal = match self.organization(&facts.id) {
             Ok(known) => known.ordinal,

@@ -1,33 +1,30 @@
 //! Signing in and staying signed in.
 //!
-//! Two factors for people, a certificate for systems. A token is 256 random
-//! bits; only its keyed digest is held, in memory, bound to the network address
-//! that it was given to. Restarting the exchange ends every session.
+//! The keeper checks secrets, opens sessions and ends them; a bearer token is the
+//! secret that proves a session to it. Held here are digests of tokens, so that not
+//! every request has to ask, and for systems, for whose certificates the exchange
+//! vouches, the tokens of their sessions. Each token is bound to the network address
+//! that it was given to.
 
 use std::collections::HashMap;
 
-use holdfast_base::{PrincipalId, Sensitive, SessionId, Timestamp, fill_random};
-use holdfast_ledger::{Actor, Entry, Event};
+use holdfast_base::{PrincipalId, Sensitive, SessionId, Timestamp};
+use holdfast_keeper::{OpenedSession, Proof, SessionFacts, SessionToken};
+use holdfast_ledger::Actor;
+use holdfast_policy::{Principal, Role};
 use parking_lot::Mutex;
 
-use super::accounts::pretend_to_check;
+use super::Account;
+use crate::caller::Shown;
 use crate::state::Exchange;
 use crate::{Caller, ExchangeError};
 
-/// Signed out after so long without a request (45 CFR 164.312(a)(2)(iii)).
+/// How long the keeper's word about a session is good for: its idle limit is counted
+/// from the last time that it was asked.
+const CHECKED_MS: i64 = 60_000;
+/// What was not used for so long is let go here; whether the session is over is the
+/// keeper's to say.
 const IDLE_MS: i64 = 15 * 60_000;
-/// Signed out after so long in any case: one working day.
-const LIFE_MS: i64 = 10 * 3_600_000;
-/// Wrong attempts before an account has to wait.
-const ATTEMPTS_FREE: u32 = 5;
-/// Wrong attempts before an address has to wait: a whole practice may share one.
-const ATTEMPTS_FREE_ADDRESS: u32 = 20;
-/// The wait doubles with each further wrong attempt, up to this.
-const WAIT_MS_MAX: i64 = 15 * 60_000;
-/// Passwords that are checked at once: each takes 19 MiB and a core.
-const CHECKS_AT_ONCE: usize = 4;
-/// Time step of TOTP codes (RFC 6238 section 4.1), milliseconds.
-const TOTP_STEP_MS: i64 = 30_000;
 
 /// A session that was just opened.
 pub struct SignedIn {
@@ -40,89 +37,59 @@ pub struct SignedIn {
 }
 
 struct Session {
-    caller: Caller,
+    facts: SessionFacts,
+    checked: Timestamp,
     last_used: Timestamp,
-    expires: Timestamp,
 }
 
-#[derive(Default, Clone, Copy)]
-struct Failures {
-    count: u32,
-    not_before: Timestamp,
+struct Vouched {
+    token: SessionToken,
+    facts: SessionFacts,
 }
 
-/// Live sessions, failed attempts and used codes.
+type ShownBy = ([u8; 32], Option<String>);
+
+/// Live sessions, as far as they were seen here.
+#[derive(Default)]
 pub(crate) struct Sessions {
-    checking: tokio::sync::Semaphore,
-    live: Mutex<HashMap<[u8; 16], Session>>,
-    /// Sessions that ended since the start, so that a scope can be asked for by
-    /// the token that was stolen.
-    ended: Mutex<HashMap<[u8; 16], SessionId>>,
-    failures: Mutex<HashMap<String, Failures>>,
-    used_steps: Mutex<HashMap<PrincipalId, i64>>,
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            checking: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
-            live: Mutex::default(),
-            ended: Mutex::default(),
-            failures: Mutex::default(),
-            used_steps: Mutex::default(),
-        }
-    }
+    live: Mutex<HashMap<[u8; 32], Session>>,
+    /// By certificate and address.
+    vouched: Mutex<HashMap<ShownBy, Vouched>>,
 }
 
 impl Sessions {
-    fn wait_ms(&self, key: &str, now: Timestamp) -> i64 {
-        let failures = self.failures.lock();
-        failures.get(key).map_or(0, |f| f.not_before.millis_since(now).max(0))
-    }
-
-    fn failed(&self, key: &str, now: Timestamp) {
-        let mut failures = self.failures.lock();
-        let entry = failures.entry(key.to_owned()).or_default();
-        entry.count += 1;
-        let free = if key.starts_with("address:") { ATTEMPTS_FREE_ADDRESS } else { ATTEMPTS_FREE };
-        if let Some(over) = entry.count.checked_sub(free) {
-            let wait_ms = (1_000_i64 << over.min(20)).min(WAIT_MS_MAX);
-            entry.not_before = now.plus_millis(wait_ms);
-        }
-    }
-
-    fn succeeded(&self, key: &str) {
-        self.failures.lock().remove(key);
-    }
-
-    /// Whether the code of `step` is used for the first time; remembers it.
-    fn first_use(&self, id: &PrincipalId, step: i64) -> bool {
-        let mut used = self.used_steps.lock();
-        let last = used.entry(id.clone()).or_insert(-1);
-        let fresh = step > *last;
-        if fresh {
-            *last = step;
-        }
-        fresh
-    }
-
-    /// Ends every session of `principal`; gives their ids.
+    /// Forgets every session of `principal`; gives their ids.
     pub fn revoke(&self, principal: &PrincipalId) -> Vec<SessionId> {
-        self.end_where(|session| session.caller.id() == principal)
+        self.vouched.lock().retain(|_, vouched| vouched.facts.principal != *principal);
+        self.forget_where(|session| session.facts.principal == *principal)
     }
 
-    fn end_where(&self, over: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+    fn forget_where(&self, over: impl Fn(&Session) -> bool) -> Vec<SessionId> {
         let mut live = self.live.lock();
-        let gone = live.iter().filter(|(_, session)| over(session));
-        let gone: Vec<_> = gone.map(|(digest, s)| (*digest, s.caller.session)).collect();
+        let gone = live.values().filter(|session| over(session));
+        let gone = gone.map(|session| session.facts.session).collect();
         live.retain(|_, session| !over(session));
-        self.ended.lock().extend(gone.iter().copied());
-        gone.into_iter().map(|(_, session)| session).collect()
+        gone
     }
 
-    /// Ends what is past its time; gives the sessions' ids.
+    /// Forgets what is past its time; gives the sessions' ids.
     pub fn sweep(&self, now: Timestamp) -> Vec<SessionId> {
-        self.end_where(|s| now >= s.expires || now.millis_since(s.last_used) >= IDLE_MS)
+        self.vouched.lock().retain(|_, vouched| now < vouched.facts.expires);
+        self.forget_where(|session| {
+            now >= session.facts.expires || now.millis_since(session.last_used) >= IDLE_MS
+        })
+    }
+
+    /// What the keeper said of this session, if that is still good.
+    fn checked(&self, digest: &[u8; 32], now: Timestamp) -> Option<SessionFacts> {
+        let mut live = self.live.lock();
+        let session = live.get_mut(digest)?;
+        let age_ms = now.millis_since(session.checked);
+        let good = now < session.facts.expires && (0..CHECKED_MS).contains(&age_ms);
+        good.then(|| {
+            session.last_used = now;
+            session.facts.clone()
+        })
     }
 }
 
@@ -140,55 +107,14 @@ impl Exchange {
         code: &str,
         address: Option<&str>,
     ) -> Result<SignedIn, ExchangeError> {
-        let now = self.now();
-        let keys = [format!("name:{name}"), format!("address:{}", address.unwrap_or("-"))];
-        let waits = keys.iter().map(|key| self.sessions().wait_ms(key, now));
-        let wait_ms = waits.max().unwrap_or(0);
-        if wait_ms > 0 {
-            self.refuse_sign_in(name, address, "throttled").await?;
-            let wait_seconds = (wait_ms as u64).div_ceil(1000);
-            return Err(ExchangeError::Throttled { wait_seconds });
-        }
-        let account = PrincipalId::new(name).ok().and_then(|id| self.account(&id));
-        let _turn = self.sessions().checking.acquire().await;
-        let checked = account.clone();
-        let given = password.clone();
-        let password_fits = tokio::task::spawn_blocking(move || match checked {
-            Some(account) if account.password_hash.is_some() => {
-                account.password_fits(given.expose())
-            }
-            _ => {
-                pretend_to_check(given.expose());
-                false
-            }
-        })
-        .await
-        .unwrap_or(false);
-        let secret = account.as_ref().and_then(|a| a.totp_secret.clone()).unwrap_or_default();
-        let step = matching_step(&secret, code.trim(), now);
-        let Some(account) = account.filter(|_| password_fits && step.is_some()) else {
-            keys.iter().for_each(|key| self.sessions().failed(key, now));
-            self.refuse_sign_in(name, address, "wrong-credentials").await?;
-            return Err(ExchangeError::NotSignedIn);
-        };
-        if !step.is_some_and(|step| self.sessions().first_use(&account.id, step)) {
-            self.refuse_sign_in(name, address, "code-used-before").await?;
-            return Err(ExchangeError::NotSignedIn);
-        }
-        keys.iter().for_each(|key| self.sessions().succeeded(key));
-        if account.suspended.is_some() {
-            self.refuse_sign_in(name, address, "suspended").await?;
-            return Err(ExchangeError::Suspended);
-        }
-        let caller = caller_of(&account, address);
-        let mut random = [0; 32];
-        fill_random(&mut random);
-        let token = data_encoding::BASE64URL_NOPAD.encode(&random);
-        let expires = now.plus_millis(LIFE_MS);
-        let session = Session { caller: caller.clone(), last_used: now, expires };
-        self.append_session(&caller, "opened").await?;
-        self.sessions().live.lock().insert(self.token_digest(&token), session);
-        Ok(SignedIn { token: token.into(), caller, expires })
+        let opened = self.keeper().open_session(name, password, code, address).await?;
+        let OpenedSession { token, facts } = opened;
+        let account = self.account(&facts.principal).ok_or(ExchangeError::NotSignedIn)?;
+        let (now, expires) = (self.now(), facts.expires);
+        let caller = caller_of(&account, &facts, Shown::Token(token.clone()))?;
+        let session = Session { facts, checked: now, last_used: now };
+        self.sessions().live.lock().insert(token.digest(), session);
+        Ok(SignedIn { token: token.to_text(), caller, expires })
     }
 
     /// Who a bearer token stands for.
@@ -196,23 +122,35 @@ impl Exchange {
     /// # Errors
     /// [`ExchangeError::NotSignedIn`] when it is unknown, too old, or comes from
     /// another address than the one that it was given to; the last is also in the
-    /// ledger.
+    /// ledger. [`ExchangeError::KeeperAway`] when the keeper has to be asked.
     pub async fn authenticate_token(
         &self,
         token: &str,
         address: Option<&str>,
     ) -> Result<Caller, ExchangeError> {
+        let token = SessionToken::parse(token).ok_or(ExchangeError::NotSignedIn)?;
+        let digest = token.digest();
         let now = self.now();
-        let caller = {
-            let mut live = self.sessions().live.lock();
-            let session = live.get_mut(&self.token_digest(token));
-            let session = session.filter(|session| {
-                now < session.expires && now.millis_since(session.last_used) < IDLE_MS
-            });
-            let session = session.ok_or(ExchangeError::NotSignedIn)?;
-            session.last_used = now;
-            session.caller.clone()
+        let facts = match self.sessions().checked(&digest, now) {
+            Some(facts) => facts,
+            None => {
+                let known = self.sessions().live.lock().get(&digest).map(|s| s.facts.clone());
+                let bound = known.map_or(address.map(str::to_owned), |facts| facts.address);
+                let proof = Proof::session(token.clone(), bound.as_deref());
+                let checked = self.keeper().check_session(&proof).await;
+                if checked.is_err()
+                    && let Some(gone) = self.sessions().live.lock().remove(&digest)
+                {
+                    self.keyring().drop_session(gone.facts.session);
+                }
+                let facts = checked?;
+                let session = Session { facts: facts.clone(), checked: now, last_used: now };
+                self.sessions().live.lock().insert(digest, session);
+                facts
+            }
         };
+        let account = self.account(&facts.principal).ok_or(ExchangeError::NotSignedIn)?;
+        let caller = caller_of(&account, &facts, Shown::Token(token))?;
         if caller.address.as_deref() != address {
             let actor = Actor { address: address.map(str::to_owned), ..caller.actor() };
             self.append_refusal(actor, "token", "other-address").await?;
@@ -223,7 +161,8 @@ impl Exchange {
     }
 
     /// Who a client certificate stands for. The door has verified the chain and
-    /// that the peer holds the key.
+    /// that the peer holds the key; the exchange vouches for it to the keeper, which
+    /// the ledger says. While the keeper is away a system may still send.
     ///
     /// # Errors
     /// [`ExchangeError::NotSignedIn`] when no system has this certificate.
@@ -233,93 +172,115 @@ impl Exchange {
         address: Option<&str>,
     ) -> Result<Caller, ExchangeError> {
         let account = self.accounts().find(|a| a.certificate.as_ref() == Some(certificate_sha256));
-        match account {
-            Some(account) if account.suspended.is_none() => Ok(caller_of(&account, address)),
-            Some(_) => Err(ExchangeError::Suspended),
-            None => {
-                let actor = self.nobody(address);
-                self.append_refusal(actor, "token", "unknown-certificate").await?;
-                Err(ExchangeError::NotSignedIn)
-            }
+        let Some(account) = account else {
+            let actor = self.nobody(address);
+            self.append_refusal(actor, "token", "unknown-certificate").await?;
+            return Err(ExchangeError::NotSignedIn);
+        };
+        if account.suspended.is_some() {
+            return Err(ExchangeError::Suspended);
         }
+        let shown = Shown::Certificate(*certificate_sha256);
+        match self.vouch(certificate_sha256, address).await {
+            Ok((_, facts)) => caller_of(&account, &facts, shown),
+            Err(ExchangeError::KeeperAway) => Ok(Caller {
+                principal: account.principal(),
+                display_name: account.display_name.clone(),
+                npi: account.npi.clone(),
+                session: SessionId::random(),
+                address: address.map(str::to_owned),
+                shown,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The session of a system, opened when there is none.
+    async fn vouch(
+        &self,
+        certificate: &[u8; 32],
+        address: Option<&str>,
+    ) -> Result<(SessionToken, SessionFacts), ExchangeError> {
+        let key = (*certificate, address.map(str::to_owned));
+        let now = self.now();
+        if let Some(vouched) = self.sessions().vouched.lock().get(&key)
+            && now < vouched.facts.expires
+        {
+            return Ok((vouched.token.clone(), vouched.facts.clone()));
+        }
+        let OpenedSession { token, facts } =
+            self.keeper().vouch_system(certificate, address).await?;
+        let vouched = Vouched { token: token.clone(), facts: facts.clone() };
+        self.sessions().vouched.lock().insert(key, vouched);
+        Ok((token, facts))
+    }
+
+    /// Forgets the vouched session of a system that the keeper does not know any more;
+    /// whether there was one.
+    pub(crate) fn forget_vouched(&self, caller: &Caller) -> bool {
+        let Shown::Certificate(certificate) = caller.shown else { return false };
+        let key = (certificate, caller.address.clone());
+        self.sessions().vouched.lock().remove(&key).is_some()
+    }
+
+    /// What the keeper is shown when it is asked in the caller's name.
+    pub(crate) async fn proof_of(&self, caller: &Caller) -> Result<Proof, ExchangeError> {
+        let address = caller.address.as_deref();
+        Ok(match &caller.shown {
+            Shown::Token(token) => Proof::session(token.clone(), address),
+            Shown::Certificate(certificate) => {
+                let (token, _) = self.vouch(certificate, address).await?;
+                Proof::session(token, address)
+            }
+            Shown::SetUp => Proof::set_up(caller.id().clone()),
+            Shown::Nothing => Proof::front(),
+        })
     }
 
     /// Ends the session that `token` stands for.
     ///
     /// # Errors
-    /// When the ledger cannot be written.
+    /// When the keeper does not answer.
     pub async fn sign_out(&self, token: &str) -> Result<(), ExchangeError> {
-        let digest = self.token_digest(token);
-        let gone = self.sessions().live.lock().remove(&digest);
-        match gone {
-            Some(session) => {
-                self.sessions().ended.lock().insert(digest, session.caller.session);
-                self.keyring().drop_session(session.caller.session);
-                self.append_session(&session.caller, "closed").await
-            }
-            None => Ok(()),
+        let Some(token) = SessionToken::parse(token) else { return Ok(()) };
+        let gone = self.sessions().live.lock().remove(&token.digest());
+        let address = gone.as_ref().and_then(|session| session.facts.address.clone());
+        if let Some(session) = gone {
+            self.keyring().drop_session(session.facts.session);
         }
+        Ok(self.keeper().close_session(&Proof::session(token, address.as_deref())).await?)
     }
 
-    /// The session that a token stands for, or stood for since the exchange was
-    /// started.
-    pub fn session_of_token(&self, token: &str) -> Option<SessionId> {
-        let digest = self.token_digest(token);
-        let live = self.sessions().live.lock().get(&digest).map(|s| s.caller.session);
-        live.or_else(|| self.sessions().ended.lock().get(&digest).copied())
-    }
-
-    fn token_digest(&self, token: &str) -> [u8; 16] {
-        self.tokens().token("session-token", token.as_bytes())
-    }
-
-    async fn append_session(&self, caller: &Caller, change: &str) -> Result<(), ExchangeError> {
-        let event = Event::Session { change: change.into() };
-        let entry = Entry { at: self.now(), actor: caller.actor(), request: None, event };
-        Ok(self.keeper().append(vec![entry]).await.map(drop)?)
-    }
-
-    /// A wrong attempt is an entry. The name that was typed is the actor only
-    /// when it is an account's: what people mistype may be a password.
-    async fn refuse_sign_in(
-        &self,
-        name: &str,
-        address: Option<&str>,
-        reason: &str,
-    ) -> Result<(), ExchangeError> {
-        let mut actor = self.nobody(address);
-        if let Some(account) = PrincipalId::new(name).ok().and_then(|id| self.account(&id)) {
-            actor.principal = account.id;
-            actor.organization = Some(account.organization);
+    /// The session that a token stands for, or stood for up to a day after its end.
+    ///
+    /// # Errors
+    /// When the keeper does not answer.
+    pub async fn session_of_token(&self, token: &str) -> Result<Option<SessionId>, ExchangeError> {
+        match SessionToken::parse(token) {
+            Some(token) => Ok(self.keeper().find_session(&token).await?),
+            None => Ok(None),
         }
-        self.append_refusal(actor, "sign-in", reason).await
     }
 }
 
-fn caller_of(account: &super::Account, address: Option<&str>) -> Caller {
-    Caller {
-        principal: account.principal(),
+/// The caller of a session: role and organization are the keeper's word.
+fn caller_of(
+    account: &Account,
+    facts: &SessionFacts,
+    shown: Shown,
+) -> Result<Caller, ExchangeError> {
+    let role = Role::from_name(&facts.role);
+    Ok(Caller {
+        principal: Principal {
+            id: facts.principal.clone(),
+            organization: facts.organization.clone(),
+            role: role.ok_or(ExchangeError::Internal("the keeper names an unknown role"))?,
+            patient: account.patient.clone(),
+        },
         display_name: account.display_name.clone(),
         npi: account.npi.clone(),
-        session: SessionId::random(),
-        address: address.map(str::to_owned),
-    }
-}
-
-/// The time step whose code this is: the present one or a neighbour (RFC 6238
-/// section 5.2).
-fn matching_step(secret: &str, code: &str, now: Timestamp) -> Option<i64> {
-    if code.len() != 6 || secret.is_empty() {
-        return None;
-    }
-    let present = now.millis() / TOTP_STEP_MS;
-    [0, -1, 1].into_iter().map(|offset| present + offset).find(|step| {
-        let expected = crate::totp::code(secret, (*step).max(0) as u64 * 30);
-        expected.is_some_and(|expected| same_digits(&expected, code))
+        session: facts.session,
+        address: facts.address.clone(),
+        shown,
     })
-}
-
-/// Compares without telling by its time where the first difference is.
-fn same_digits(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |d, (x, y)| d | (x ^ y)) == 0
 }

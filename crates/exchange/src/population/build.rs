@@ -1,16 +1,19 @@
 //! Building the index of what was stored before it: patient by patient, beside
-//! the writes, from where it was interrupted.
+//! the writes, from where it was interrupted. Keys are released to the exchange itself,
+//! within its own small budget, or under a bulk grant to `system:exchange`.
 
 use holdfast_base::{ClassSet, PatientId, Purpose, RequestId};
-use holdfast_keeper::{Delta, KeeperError, PatientKeys, ReleaseRequest};
+use holdfast_keeper::{Delta, KeeperError, PatientKeys, Proof, ReleaseRequest};
 
 use super::{Manifest, delta_rows, posted_row};
 use crate::ExchangeError;
 use crate::people::Organization;
-use crate::state::{Exchange, server_actor};
+use crate::state::Exchange;
 
 /// Patients whose records go into the index with one transaction.
 const BATCH_PATIENTS: usize = 32;
+/// How long building waits when the exchange's budget is used up.
+const PAUSE_MS: i64 = 3_600_000;
 
 impl Exchange {
     /// Makes the organization's index if there is none. What is in the store by
@@ -30,9 +33,33 @@ impl Exchange {
         self.save_manifest(organization, None, &manifest, Vec::new()).await
     }
 
+    /// As [`build_on`](Self::build_on), unless building waits for budget; whether it
+    /// went on.
+    pub(super) async fn build_within_budget(
+        &self,
+        organization: &Organization,
+        manifest: Manifest,
+        sealed: Vec<u8>,
+    ) -> Result<bool, ExchangeError> {
+        if self.now() < *self.building_waits().lock() {
+            return Ok(false);
+        }
+        match self.build_on(organization, manifest, sealed).await {
+            Err(ExchangeError::OverBudget { .. }) => {
+                *self.building_waits().lock() = self.now().plus_millis(PAUSE_MS);
+                tracing::warn!(
+                    "building a population index waits: the exchange's own budget is used up; \
+                     a bulk grant to system:exchange makes it faster"
+                );
+                Ok(false)
+            }
+            built => built.map(|()| true),
+        }
+    }
+
     /// Puts the records of some more patients into the index, as they were when it
     /// was made.
-    pub(super) async fn build_on(
+    async fn build_on(
         &self,
         organization: &Organization,
         mut manifest: Manifest,
@@ -74,8 +101,7 @@ impl Exchange {
         let mut keys = Vec::new();
         for patient in patients {
             let request = ReleaseRequest {
-                actor: server_actor(),
-                role: "system".into(),
+                proof: Proof::front(),
                 request: RequestId::random(),
                 organization: organization.id().clone(),
                 patients: vec![*patient],

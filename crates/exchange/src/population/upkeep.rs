@@ -80,8 +80,7 @@ impl Exchange {
             return Ok(true);
         }
         if !manifest.ready {
-            self.build_on(organization, manifest, sealed).await?;
-            return Ok(true);
+            return self.build_within_budget(organization, manifest, sealed).await;
         }
         let mut waiting = deltas(organization, &snapshot)?;
         let (mut runs, mut fold) = (Vec::new(), Vec::new());

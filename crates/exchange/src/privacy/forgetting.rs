@@ -48,7 +48,8 @@ impl Exchange {
             Some(given) if given != code => return Err(ExchangeError::Conflict),
             Some(_) => {}
         }
-        self.keeper().forget(&actor, organization, listing.patient, reason).await?;
+        let proof = self.proof_of(&ask.caller).await?;
+        self.keeper().forget(&proof, organization, listing.patient, reason).await?;
         self.keyring().drop_patient(listing.patient);
         let ordinal = self.organization(organization)?.ordinal;
         let row = listing.row(self.features_key(), ordinal)?;

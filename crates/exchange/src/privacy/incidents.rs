@@ -1,6 +1,6 @@
 //! Incidents: what was found, contained and decided, step by step.
 
-use holdfast_base::{IncidentId, PrincipalId, Timestamp};
+use holdfast_base::{IncidentId, OrganizationId, PrincipalId, Timestamp};
 use holdfast_ledger::{Actor, Entry, Event};
 use holdfast_policy::{Role, Task};
 use holdfast_respond::{Incident, IncidentFinding, Status};
@@ -132,8 +132,10 @@ impl Exchange {
     /// [`ExchangeError::NotPermitted`] for whoever does not work on incidents.
     pub async fn incidents(&self, ask: &Ask) -> Result<Vec<Incident>, ExchangeError> {
         self.require_task(ask, Task::Incidents).await?;
-        let incidents = self.office().incidents.lock();
-        Ok(incidents.values().rev().cloned().collect())
+        let own = self.within_reach(ask, None)?;
+        let incidents: Vec<Incident> =
+            self.office().incidents.lock().values().rev().cloned().collect();
+        Ok(incidents.into_iter().filter_map(|i| self.visible(i, own.as_ref())).collect())
     }
 
     /// One incident.
@@ -142,8 +144,44 @@ impl Exchange {
     /// [`ExchangeError::NotFound`], [`ExchangeError::NotPermitted`].
     pub async fn incident(&self, ask: &Ask, id: IncidentId) -> Result<Incident, ExchangeError> {
         self.require_task(ask, Task::Incidents).await?;
+        let own = self.within_reach(ask, None)?;
         let incident = self.office().incidents.lock().get(&id).cloned();
-        incident.ok_or(ExchangeError::NotFound)
+        incident.and_then(|i| self.visible(i, own.as_ref())).ok_or(ExchangeError::NotFound)
+    }
+
+    /// What the office of `own` (nothing: all) may see of an incident: those of its own
+    /// people, and those whose scope names its patients, with no other's rows.
+    pub(crate) fn visible(
+        &self,
+        mut incident: Incident,
+        own: Option<&OrganizationId>,
+    ) -> Option<Incident> {
+        let Some(own) = own else { return Some(incident) };
+        let of = |organization: OrganizationId| organization == *own;
+        let own_people =
+            self.account(&incident.principal).is_some_and(|account| of(account.organization));
+        let mut touched = false;
+        if let Some(frozen) = &mut incident.scope {
+            frozen.scope = frozen.scope.of_organization(own);
+            touched = !frozen.scope.rows.is_empty();
+        }
+        (own_people || touched).then_some(incident)
+    }
+
+    /// Refuses an officer of a client whatever concerns another organization's people
+    /// or patients.
+    async fn require_reach(
+        &self,
+        ask: &Ask,
+        organization: Option<&OrganizationId>,
+    ) -> Result<(), ExchangeError> {
+        let own = self.within_reach(ask, None)?;
+        if own.is_none() || own.as_ref() == organization {
+            return Ok(());
+        }
+        let reason = "other-organization";
+        self.append_refusal(ask.caller.actor(), "policy", reason).await?;
+        Err(ExchangeError::NotPermitted { reason })
     }
 
     /// Replaces an incident and notes the step in the ledger.
@@ -173,7 +211,9 @@ impl Exchange {
         reason: &str,
     ) -> Result<(), ExchangeError> {
         self.require_task(ask, Task::Containment).await?;
-        self.suspend(&ask.caller.actor(), principal, reason, None).await
+        let home = self.account(principal).map(|account| account.organization);
+        self.require_reach(ask, home.as_ref()).await?;
+        self.suspend(Some(&ask.caller), principal, reason, None).await
     }
 
     /// Lifts a suspension, with a reason.
@@ -191,7 +231,9 @@ impl Exchange {
             return Err(ExchangeError::NotPermitted { reason: "own-suspension" });
         }
         let mut account = self.account(principal).ok_or(ExchangeError::NotFound)?;
-        self.keeper().lift(&ask.caller.actor(), principal, reason).await?;
+        self.require_reach(ask, Some(&account.organization)).await?;
+        let proof = self.proof_of(&ask.caller).await?;
+        self.keeper().lift(&proof, principal, reason).await?;
         account.suspended = None;
         self.replace_account(account.clone());
         self.save_system(Kind::Account, principal.as_str(), &account).await
@@ -205,10 +247,11 @@ impl Exchange {
     pub async fn mark_honey(
         &self,
         ask: &Ask,
-        organization: &holdfast_base::OrganizationId,
+        organization: &OrganizationId,
         patient: &str,
     ) -> Result<(), ExchangeError> {
         self.require_task(ask, Task::Containment).await?;
+        self.require_reach(ask, Some(organization)).await?;
         let listing = self.listing_of(organization, patient)?;
         self.save_system(Kind::Honey, &listing.patient.to_string(), &listing.patient).await?;
         let honey = {

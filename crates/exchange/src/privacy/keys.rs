@@ -4,7 +4,7 @@
 use holdfast_ledger::{Event, Placed};
 
 use crate::ExchangeError;
-use crate::state::{Exchange, server_actor};
+use crate::state::Exchange;
 
 impl Exchange {
     /// Fetches the service keys again when one of `entries` says that one of them was
@@ -18,7 +18,7 @@ impl Exchange {
         if !rotated {
             return Ok(());
         }
-        let keys = self.keeper().service_keys(&server_actor(), "rotated").await?;
+        let keys = self.keeper().service_keys("rotated").await?;
         self.system().take_over(&keys.system);
         self.features_key().take_over(&keys.mpi.0);
         for organization in self.organizations() {

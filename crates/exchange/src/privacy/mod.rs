@@ -3,6 +3,7 @@
 
 mod emergencies;
 mod forgetting;
+mod grants;
 mod incidents;
 mod keys;
 mod notices;

@@ -76,6 +76,9 @@ impl Exchange {
         let clients: Vec<Client> = self.organizations().iter().map(|o| client(&o.facts)).collect();
         let files = holdfast_respond::draft(&incident, &scope, &persons, &clients, letterhead)
             .map_err(|_| ExchangeError::Internal("the notices could not be composed"))?;
+        // What is kept is the whole incident, not what this office sees of it.
+        let whole = self.office().incidents.lock().get(&id).cloned();
+        let mut incident = whole.ok_or(ExchangeError::NotFound)?;
         incident.status = Status::NoticesDrafted;
         let note = format!("{} files, {} persons", files.len(), persons.len());
         self.step_incident(&ask.caller.actor(), incident, "notices-drafted", note).await?;

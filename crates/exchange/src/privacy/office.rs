@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use holdfast_base::{IncidentId, LedgerIndex, MessageId, PatientId};
+use holdfast_base::{IncidentId, LedgerIndex, MessageId, PatientId, Timestamp};
 use holdfast_keeper::SystemKey;
 use holdfast_respond::Incident;
 use holdfast_store::Store;
@@ -25,6 +25,8 @@ pub(crate) struct Office {
     pub stuck: Mutex<HashSet<MessageId>>,
     /// Which witnesses are asked, as a policy's TOML; goes into evidence bundles.
     pub witness_policy: Mutex<Option<String>>,
+    /// Catching up pauses until then: its budget is used up.
+    pub catch_up_after: Mutex<Timestamp>,
     /// Held while a new record is matched to a person.
     pub placing: tokio::sync::Mutex<()>,
 }
@@ -42,6 +44,7 @@ impl Office {
             told: Mutex::default(),
             stuck: Mutex::default(),
             witness_policy: Mutex::default(),
+            catch_up_after: Mutex::new(Timestamp::MIN),
             placing: tokio::sync::Mutex::default(),
         })
     }

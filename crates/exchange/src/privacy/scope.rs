@@ -49,7 +49,8 @@ impl Exchange {
         asked: Option<&OrganizationId>,
     ) -> Result<Option<OrganizationId>, ExchangeError> {
         let own = ask.caller.organization();
-        let runs = |a: Account| a.role == Role::Administrator && a.organization == *own;
+        let runs =
+            |a: Account| a.role == Role::Administrator && !a.closed && a.organization == *own;
         if self.accounts().any(runs) {
             return Ok(asked.cloned());
         }
@@ -115,7 +116,10 @@ impl Exchange {
     /// # Errors
     /// [`ExchangeError::NotFound`], [`ExchangeError::NotPermitted`].
     pub async fn freeze_scope(&self, ask: &Ask, id: IncidentId) -> Result<Incident, ExchangeError> {
-        let mut incident = self.incident(ask, id).await?;
+        self.incident(ask, id).await?;
+        // The whole incident, not what its reader sees of it.
+        let whole = self.office().incidents.lock().get(&id).cloned();
+        let mut incident = whole.ok_or(ExchangeError::NotFound)?;
         let query =
             ScopeQuery { principal: Some(incident.principal.clone()), ..ScopeQuery::default() };
         let scope = self.compute_scope(&query).await?;
@@ -137,6 +141,7 @@ impl Exchange {
             incident.status = Status::ScopeFrozen;
         }
         self.step_incident(&ask.caller.actor(), incident.clone(), "scope-frozen", note).await?;
-        Ok(incident)
+        let own = self.within_reach(ask, None)?;
+        self.visible(incident, own.as_ref()).ok_or(ExchangeError::NotFound)
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::PrincipalId;
-use holdfast_ledger::{Actor, Entry, Event, Filter, Placed};
+use holdfast_keeper::Proof;
+use holdfast_ledger::{Entry, Event, Filter, Placed};
 use holdfast_watch::{Finding, Response};
 
-use crate::ExchangeError;
 use crate::state::{Exchange, server_actor};
 use crate::system::Kind;
+use crate::{Caller, ExchangeError};
 
 /// How often the watch looks: misuse is to be seen in seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -89,8 +90,7 @@ impl Exchange {
         let incident = self.add_finding(finding, placed.entry.at).await?;
         let free = self.account(&finding.principal).is_none_or(|a| a.suspended.is_none());
         if finding.response == Response::Suspend && free {
-            self.suspend(&server_actor(), &finding.principal, finding.detector, Some(incident))
-                .await?;
+            self.suspend(None, &finding.principal, finding.detector, Some(incident)).await?;
         }
         Ok(())
     }
@@ -109,14 +109,19 @@ impl Exchange {
         })
     }
 
-    /// Suspends a principal: no new session, no live one, no key from the keeper.
+    /// Suspends a principal, in the name of `by` or of the machine: no new session, no
+    /// live one, no key from the keeper.
     pub(crate) async fn suspend(
         &self,
-        actor: &Actor,
+        by: Option<&Caller>,
         principal: &PrincipalId,
         reason: &str,
         incident: Option<holdfast_base::IncidentId>,
     ) -> Result<(), ExchangeError> {
+        let (actor, proof) = match by {
+            Some(caller) => (caller.actor(), self.proof_of(caller).await?),
+            None => (server_actor(), Proof::front()),
+        };
         if let Some(mut account) = self.account(principal)
             && account.suspended.is_none()
         {
@@ -128,14 +133,14 @@ impl Exchange {
             self.keyring().drop_session(session);
         }
         // The keeper writes the containment entry before it answers.
-        self.keeper().suspend(actor, principal, reason).await?;
+        self.keeper().suspend(&proof, principal, reason).await?;
         if let Some(incident) = incident {
             let event = Event::IncidentStep {
                 incident,
                 step: "contained".into(),
                 note: format!("{principal} suspended, sessions revoked: {reason}"),
             };
-            let entry = Entry { at: self.now(), actor: actor.clone(), request: None, event };
+            let entry = Entry { at: self.now(), actor, request: None, event };
             self.keeper().append(vec![entry]).await?;
         }
         // The reason may be somebody's own words: it is in the ledger, not in the log.

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use holdfast_base::PrincipalId;
-use holdfast_exchange::{Ask, Exchange, Module, NewAccount, NewOrganization, Role};
-use holdfast_sample::{Community, Kind, Organization};
+use holdfast_base::{Clock as _, PrincipalId};
+use holdfast_exchange::{
+    Ask, Enrollment, Exchange, Module, NewAccount, NewOrganization, Role, totp,
+};
+use holdfast_sample::{Community, Kind, Member, Organization};
 
 use crate::client::{Client, Credential};
 use crate::config::Config;
 use crate::failure::{Failure, chain};
 use crate::tls::{Authority, Identity};
+use crate::wiring::SystemClock;
 
 /// US Eastern, where the community lives.
 const TIME_ZONE: &str = "EST5EDT,M3.2.0,M11.1.0";
@@ -31,18 +34,32 @@ pub struct People {
     pub systems: HashMap<PrincipalId, Identity>,
 }
 
-/// Makes organizations and accounts.
+/// Makes the organization that runs the exchange and its first administrator, who
+/// signs in and makes everybody else.
 ///
 /// # Errors
 /// When the exchange refuses one, which it says.
 pub async fn create(
     exchange: &Exchange,
-    ask: &Ask,
+    set_up: &Ask,
     community: &Community,
     authority: &Authority,
 ) -> Result<People, Failure> {
     let failed = |error: holdfast_exchange::ExchangeError| Failure::new(chain(&error));
     let mut people = People { credentials: Vec::new(), systems: HashMap::new() };
+    let first = community.administrator();
+    let home = community.organizations.iter().find(|o| o.id == first.organization);
+    let home = home.ok_or_else(|| Failure::new("the administrator works nowhere"))?;
+    exchange.create_organization(set_up, facts(home)?).await.map_err(failed)?;
+    let enrolled = exchange.create_account(set_up, account_of(first)?).await.map_err(failed)?;
+    let seconds = SystemClock.now().millis() / 1000;
+    let code = totp::code(enrolled.totp_secret.expose(), seconds as u64);
+    let signed_in = exchange
+        .sign_in(enrolled.id.as_str(), &enrolled.password, &code.unwrap_or_default(), None)
+        .await
+        .map_err(failed)?;
+    people.credentials.push(credential(first, enrolled)?);
+    let ask = &Ask::new(signed_in.caller);
     for organization in &community.organizations {
         exchange.create_organization(ask, facts(organization)?).await.map_err(failed)?;
         for interface in &organization.interfaces {
@@ -64,29 +81,40 @@ pub async fn create(
             people.systems.insert(interface.principal.clone(), identity);
         }
     }
-    for member in &community.staff {
-        let role = Role::from_name(member.role.as_str())
-            .ok_or_else(|| Failure::new(format!("no role is called {}", member.role.as_str())))?;
-        let account = NewAccount {
-            id: member.login.clone(),
-            display_name: member.display(),
-            organization: member.organization.clone(),
-            role,
-            npi: member.npi.clone(),
-            certificate: None,
-            patient: None,
-        };
-        let enrolled = exchange.create_account(ask, account).await.map_err(failed)?;
-        people.credentials.push(Credential {
-            user: enrolled.id.to_string(),
-            name: member.display(),
-            organization: member.organization.to_string(),
-            role: role.as_str().to_owned(),
-            password: enrolled.password.into_exposed(),
-            totp_secret: enrolled.totp_secret.into_exposed(),
-        });
+    for member in community.staff.iter().filter(|member| member.login != first.login) {
+        let enrolled = exchange.create_account(ask, account_of(member)?).await.map_err(failed)?;
+        people.credentials.push(credential(member, enrolled)?);
     }
+    exchange.sign_out(signed_in.token.expose()).await.map_err(failed)?;
     Ok(people)
+}
+
+fn role_of(member: &Member) -> Result<Role, Failure> {
+    let name = member.role.as_str();
+    Role::from_name(name).ok_or_else(|| Failure::new(format!("no role is called {name}")))
+}
+
+fn account_of(member: &Member) -> Result<NewAccount, Failure> {
+    Ok(NewAccount {
+        id: member.login.clone(),
+        display_name: member.display(),
+        organization: member.organization.clone(),
+        role: role_of(member)?,
+        npi: member.npi.clone(),
+        certificate: None,
+        patient: None,
+    })
+}
+
+fn credential(member: &Member, enrolled: Enrollment) -> Result<Credential, Failure> {
+    Ok(Credential {
+        user: enrolled.id.to_string(),
+        name: member.display(),
+        organization: member.organization.to_string(),
+        role: role_of(member)?.as_str().to_owned(),
+        password: enrolled.password.into_exposed(),
+        totp_secret: enrolled.totp_secret.into_exposed(),
+    })
 }
 
 /// Writes each system's certificate and key as `NAME.pem`, key first.

@@ -8,7 +8,7 @@ use holdfast_base::{OrganizationId, PatientId};
 
 use super::block::{number, put_number, take};
 use super::{IndexError, IndexedResource, Needed, Record, row_place};
-use crate::inbox::{InboxOpener, InboxSealer};
+use crate::inbox::{InboxSealer, open_here};
 use crate::keyring::Keys;
 
 const LAYOUT: u8 = 1;
@@ -160,8 +160,8 @@ pub(super) fn open_delta(
     commit: u64,
     sealed: &[u8],
 ) -> Result<Vec<Record>, IndexError> {
-    let opener = InboxOpener::new(organization.clone(), private.clone());
-    let plain = opener.open(&row_place(organization.as_str(), Needed::Delta(name)), sealed)?;
+    let place = row_place(organization.as_str(), Needed::Delta(name));
+    let plain = open_here(organization, private, &place, sealed)?;
     parse(&plain, commit).ok_or(IndexError::Damaged)
 }
 

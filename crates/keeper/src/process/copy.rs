@@ -4,8 +4,12 @@
 use std::path::Path;
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+use holdfast_base::Timestamp;
 use holdfast_ledger::Ledger;
 
+use super::acts::Claim;
+use super::rules::Act;
+use super::scribe::{Decided, Outcome, Scribe, entry, service_release};
 use super::server::fault;
 use crate::error::Refused;
 use crate::keyring::Keys;
@@ -18,6 +22,22 @@ pub type KeyRows = Vec<(String, Vec<u8>, Vec<u8>)>;
 
 /// The named key that the backup key is derived from.
 const NAMED: &str = "system";
+
+/// Whether somebody may make a backup; with a reason, the entry of the key that it is
+/// sealed under.
+pub(super) fn decide(
+    scribe: &mut Scribe,
+    claim: &Claim,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Decided {
+    let who = match scribe.identify(claim, Act::Backup) {
+        Ok(who) => who,
+        Err(denied) => return denied.decided(None, now),
+    };
+    let release = |reason: String| entry(now, &who.actor, None, service_release("backup", &reason));
+    Decided::with(reason.map(release).into_iter().collect(), Ok(Outcome::Done))
+}
 
 /// The key that backups are sealed under, and the rows that it can be made of with
 /// nothing but the root key: a restore has no key table yet.

@@ -1,21 +1,30 @@
 //! The keeper process: opens key table and ledger, listens, and ends in order.
 //!
-//! Invariants: one keeper a folder (the ledger's lock); only the same user is
-//! heard; a checkpoint is at most a second behind; secrets are wiped at the end
-//! and never reach a core file, nor swap where the system allows it.
+//! Invariants: one keeper a folder (the ledger's lock); only the configured user, and
+//! over TCP only who shows a certificate of the authority, is heard; a checkpoint is at
+//! most a second behind; secrets are wiped at the end and never reach a core file, nor
+//! swap where the system allows it.
 
+mod acts;
 mod copy;
+mod grants;
 pub(crate) mod lock;
 mod offline;
 mod population;
 mod release;
 pub(crate) mod rotation;
+mod rules;
 mod scribe;
 mod server;
+mod sessions;
+mod sign_in;
 mod standing;
+
+pub use grants::{BulkGrant, GrantProposal};
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,11 +36,13 @@ use holdfast_ledger::{
     ReadError,
 };
 use parking_lot::RwLock;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::keyring::Keys;
+use crate::net::{TcpListen, TlsError};
+use crate::people::People;
 use crate::primitive::{Secret, place};
 use crate::root::{FILE_NAME, OpenRoot, RootError, private_dir};
 use crate::steps::Steps;
@@ -39,8 +50,11 @@ use crate::table::{KeyTable, TableError};
 pub use copy::KeyRows;
 pub use offline::{Acknowledged, Offline, backup_key};
 use rotation::{Custody, RotationDue};
-use scribe::{HOUR_MS, Scribe};
-use server::Server;
+use scribe::{Beginning, HOUR_MS, Scribe};
+use server::{Listeners, Server};
+use sessions::Sessions;
+use sign_in::Door;
+use standing::Rebuilt;
 
 /// Requests that wait for the scribe; beyond that, connections wait.
 const SCRIBE_QUEUE_MAX: usize = 4_096;
@@ -55,10 +69,23 @@ pub struct KeeperConfig {
     /// The Unix socket that it listens on. At most about 100 characters, a limit
     /// of the operating system.
     pub socket: PathBuf,
+    /// The user id of the front process, when it is another than the keeper's own:
+    /// then it and the keeper's own user are heard.
+    pub front_uid: Option<u32>,
+    /// Where it listens besides, for front processes of other hosts.
+    pub tcp: Option<TcpListen>,
     /// Name of the log in its checkpoints, like `holdfast.example/ledger`.
     pub origin: String,
     /// After how many days keys are due for rotation.
     pub due: RotationDue,
+}
+
+impl KeeperConfig {
+    /// A keeper for front processes of the same host and user.
+    pub fn new(dir: PathBuf, socket: PathBuf, origin: &str) -> Self {
+        let (origin, due) = (origin.to_owned(), RotationDue::default());
+        Self { dir, socket, front_uid: None, tcp: None, origin, due }
+    }
 }
 
 /// Why a keeper did not start.
@@ -117,6 +144,17 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The address for other hosts cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The certificates for other hosts cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A file or folder cannot be read or written.
     #[error("cannot use the keeper's folder {}", path.display())]
     Io {
@@ -139,7 +177,7 @@ impl StartError {
         match self {
             Self::WrongPassphrase => Category::Forbidden,
             Self::NotInitialised { .. } => Category::NotFound,
-            Self::Origin { .. } => Category::Incorrect,
+            Self::Origin { .. } | Self::Tls(_) => Category::Incorrect,
             Self::GuardAway { .. } => Category::Busy,
             Self::RootNewer { .. } => Category::Unsupported,
             Self::Ledger(error) => error.category(),
@@ -147,6 +185,7 @@ impl StartError {
             Self::RootDamaged { .. }
             | Self::KeyTable { .. }
             | Self::Socket { .. }
+            | Self::Listen { .. }
             | Self::Io { .. }
             | Self::Stopped { .. } => Category::Fault,
         }
@@ -163,6 +202,7 @@ impl From<TableError> for StartError {
 struct Opened {
     ledger: Arc<Ledger>,
     table: Arc<KeyTable>,
+    door: Door,
     scribe: Scribe,
     custody: Arc<Custody>,
 }
@@ -180,27 +220,38 @@ pub async fn run(
     ready: impl FnOnce(),
 ) -> Result<(), StartError> {
     lock::harden();
-    let socket = config.socket.clone();
+    let (socket, front_uid, tcp) = (config.socket.clone(), config.front_uid, config.tcp.clone());
     let opening = tokio::task::spawn_blocking(move || open(&config, &passphrase, clock));
     let opened = opening.await.map_err(|_| StartError::Stopped { what: "it failed to open" })?;
-    let Opened { ledger, table, scribe, custody } = opened?;
+    let Opened { ledger, table, scribe, door, custody } = opened?;
 
     // The ledger's lock is ours, so a socket that is there is nobody's.
-    let listener = listen(&socket)?;
+    let unix = listen(&socket, front_uid)?;
+    let tcp = match tcp {
+        Some(TcpListen { address, identity }) => {
+            let failed = |source| StartError::Listen { address, source };
+            let acceptor = tokio_rustls::TlsAcceptor::from(identity.server()?);
+            Some((TcpListener::bind(address).await.map_err(failed)?, acceptor))
+        }
+        None => None,
+    };
+    let listeners = Listeners { unix, front_uid, tcp };
     let (jobs, queue) = mpsc::channel(SCRIBE_QUEUE_MAX);
     let writer = std::thread::Builder::new()
         .name("keeper-scribe".to_owned())
         .spawn(move || scribe.run(queue))
         .map_err(|source| StartError::Io { path: socket.clone(), source })?;
-    let server =
-        Server::new(Arc::clone(&ledger), Arc::clone(&table), Arc::clone(&custody), jobs.clone());
+    let server = {
+        let (ledger, table) = (Arc::clone(&ledger), Arc::clone(&table));
+        Server::new(ledger, table, Arc::clone(&custody), door, jobs.clone())
+    };
     let watching = rotation::watch(Arc::clone(&custody), table, jobs);
     ready();
     let stopped = tokio::select! {
         () = shutdown => Ok(()),
         () = publish_checkpoints(Arc::clone(&ledger)) => Ok(()),
         () = watching => Ok(()),
-        stopped = server.serve(listener) => stopped,
+        stopped = server.serve(listeners) => stopped,
     };
     let _ = std::fs::remove_file(&socket);
     custody.stop();
@@ -261,13 +312,29 @@ fn open(
 
     // One hour more than a day: marks are at the beginning of an hour, or later.
     let releases_from = table.mark_before(now.millis().div_euclid(HOUR_MS) - 25)?;
-    let (standing, usages) = standing::rebuild(&ledger, releases_from, now)?;
+    let rebuilt = standing::rebuild(&ledger, releases_from, now)?;
+    let Rebuilt { standing, usages, throttle, latest } = rebuilt;
     finish_forgetting(&ledger, &table)?;
+    let people =
+        People::open(table.database(), table.named("people")?, |who| standing.was_made(who))?;
+    let people = Arc::new(people);
+    let kept = people.sessions()?;
+    let sessions = Sessions::load(kept, &people, |who| standing.is_suspended(who), latest);
+    let door = Door::new(Arc::clone(&people), Arc::clone(&clock), throttle);
     let custody =
         Arc::new(Custody::new(root, passphrase, bodies, config, Arc::clone(&clock), lock));
-    let mut scribe = Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages);
+    let mut scribe = Scribe::new(Beginning {
+        ledger: Arc::clone(&ledger),
+        table: Arc::clone(&table),
+        people,
+        clock,
+        standing,
+        usages,
+        sessions,
+        latest,
+    });
     scribe.custody = Some(Arc::clone(&custody));
-    Ok(Opened { ledger, table, scribe, custody })
+    Ok(Opened { ledger, table, scribe, door, custody })
 }
 
 /// The entry is what counts: destroys keys whose destruction a crash interrupted.
@@ -283,18 +350,27 @@ fn finish_forgetting(ledger: &Ledger, table: &KeyTable) -> Result<(), StartError
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn listen(socket: &Path) -> Result<UnixListener, StartError> {
+/// With a front process of another user the socket is open to connect to, and who
+/// connects is asked of the kernel: only the configured user is heard.
+fn listen(socket: &Path, front_uid: Option<u32>) -> Result<UnixListener, StartError> {
     let failed = |source| StartError::Socket { socket: socket.to_path_buf(), source };
     if let Some(dir) = socket.parent() {
-        private_dir(dir).map_err(failed)?;
+        match front_uid {
+            None => private_dir(dir).map_err(failed)?,
+            Some(_) => {
+                std::fs::create_dir_all(dir).map_err(failed)?;
+                // A folder that somebody else made is theirs to open.
+                let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711));
+            }
+        }
     }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
     let listener = UnixListener::bind(socket).map_err(failed)?;
-    let owner_only = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(socket, owner_only).map_err(failed)?;
+    let mode = if front_uid.is_some() { 0o666 } else { 0o600 };
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     Ok(listener)
 }
 

@@ -1,18 +1,21 @@
 //! Searches over an organization's patients, and the upkeep of their index.
 //!
-//! Invariants: nothing is answered before its `population-query` entry is durable;
+//! Invariants: nothing is looked at for somebody who may not search; nothing is
+//! answered before its `population-query` entry is durable;
 //! whoever is told patients is charged for them; who is only told a number is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use holdfast_base::{PatientId, Purpose, RequestId, Timestamp};
-use holdfast_ledger::{Actor, Event};
+use holdfast_base::{OrganizationId, PatientId, Purpose, RequestId, Timestamp};
+use holdfast_ledger::Event;
 
-use super::release::budget_alert;
+use super::acts::{Claim, Denied, Identity, refusal};
+use super::release;
+use super::rules::Act;
 use super::scribe::{Decided, Outcome, Scribe, Task, entry};
-use super::server::Shared;
-use crate::error::{Malformed, Refused};
+use super::server::{Shared, claim};
+use crate::error::{Malformed, NotPermitted, Refused};
 use crate::population::{
     IndexError, IndexedResource, Merge, MergeStep, Needed, Question, Search, Step, Waiting,
 };
@@ -26,8 +29,7 @@ const SOURCES_MAX: usize = 65_536;
 
 /// Who searches, and what the entry will say of it.
 pub(super) struct Asking {
-    actor: Actor,
-    role: String,
+    claim: Claim,
     request: RequestId,
     organization: Arc<Organization>,
     resource_type: String,
@@ -59,7 +61,7 @@ pub(super) async fn answer(
     request: PopulationRequest,
 ) -> Result<PopulationAnswer, Refused> {
     let (job, rows) = match request {
-        PopulationRequest::Search(asked) => (begin_search(shared, *asked)?, Vec::new()),
+        PopulationRequest::Search(asked) => (begin_search(shared, *asked).await?, Vec::new()),
         PopulationRequest::Merge(asked) => {
             if asked.runs.len() + asked.deltas.len() > SOURCES_MAX {
                 return Err(Malformed::TooMany.into());
@@ -99,9 +101,9 @@ pub(super) async fn answer(
     }
 }
 
-fn begin_search(shared: &Shared, asked: WireSearch) -> Result<Waiting<Box<Asking>>, Refused> {
+async fn begin_search(shared: &Shared, asked: WireSearch) -> Result<Waiting<Box<Asking>>, Refused> {
     let ranges: usize = asked.conditions.iter().map(|condition| condition.ranges.len()).sum();
-    let told = asked.parameters.iter().chain([&asked.resource_type, &asked.role]);
+    let told = asked.parameters.iter().chain([&asked.resource_type]);
     if told.map(String::len).sum::<usize>() > REASON_BYTES_MAX {
         return Err(Malformed::ReasonTooLong.into());
     }
@@ -109,14 +111,15 @@ fn begin_search(shared: &Shared, asked: WireSearch) -> Result<Waiting<Box<Asking
         return Err(Malformed::TooMany.into());
     }
     let asking = Asking {
-        actor: asked.actor.into(),
-        role: asked.role,
+        claim: claim(asked.proof)?,
         request: asked.request,
         organization: shared.organization(&asked.organization)?,
         resource_type: asked.resource_type,
         parameters: asked.parameters,
         purpose: asked.purpose,
     };
+    let (claim, organization) = (asking.claim.clone(), asked.organization.clone());
+    shared.scribe(Task::MaySearch { claim, organization }).await?;
     let question = Question {
         organization: asked.organization,
         conditions: asked.conditions,
@@ -172,39 +175,57 @@ fn work(
     }
 }
 
-/// Whether the answer may be told, with its entry.
+/// Who asks, when they may search over the patients of `organization`: staff of that
+/// organization only.
+fn identify(
+    scribe: &mut Scribe,
+    claim: &Claim,
+    organization: &OrganizationId,
+) -> Result<Identity, Denied> {
+    let who = scribe.identify(claim, Act::SearchPopulation)?;
+    if who.actor.organization.as_ref() == Some(organization) {
+        return Ok(who);
+    }
+    let why = NotPermitted::OtherOrganization;
+    Err(Denied { actor: who.actor, reason: why.as_str(), refused: why.into() })
+}
+
+/// Whether a search may begin; only a refusal has an entry.
+pub(super) fn may(
+    scribe: &mut Scribe,
+    claim: &Claim,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Decided {
+    match identify(scribe, claim, organization) {
+        Ok(_) => Decided::with(Vec::new(), Ok(Outcome::Done)),
+        Err(denied) => denied.decided(Some(organization), now),
+    }
+}
+
+/// Whether the answer may be told, with its entry. Asked anew: while rows were
+/// brought, the session may have ended or its principal been suspended.
 pub(super) fn decide(scribe: &mut Scribe, found: Finding, now: Timestamp) -> Decided {
     let Finding { asking, total, patients } = found;
-    let principal = &asking.actor.principal;
-    let refuse = |reason: &str, refused: Refused, alert: Option<Event>| {
-        let refusal = Event::Refusal {
-            door: "keeper".to_owned(),
-            reason: reason.to_owned(),
-            patient: None,
-            organization: Some(asking.organization.id.clone()),
-        };
-        let events = std::iter::once(refusal).chain(alert);
-        let entries = events.map(|event| entry(now, &asking.actor, Some(asking.request), event));
-        Decided::with(entries.collect(), Err(refused))
+    let (id, request) = (&asking.organization.id, Some(asking.request));
+    let who = match identify(scribe, &asking.claim, id) {
+        Ok(who) => who,
+        Err(denied) => return denied.decided(Some(id), now),
     };
-    if scribe.standing.is_suspended(principal) {
-        return refuse("suspended", Refused::Suspended { principal: principal.clone() }, None);
-    }
-    let budget = scribe.standing.budget(principal, &asking.role);
-    if let Err(over) = scribe.usages.of(principal).admit(budget, &patients, now) {
-        let alert = budget_alert(principal, over);
-        let (window, limit) = (over.window, over.limit);
-        let refused = Refused::OverBudget { principal: principal.clone(), window, limit };
-        return refuse("over-budget", refused, Some(alert));
+    let told: HashSet<PatientId> = crate::budget::distinct(&patients);
+    if let Err(over) = release::admit(scribe, &who, id, &told, now) {
+        let event = refusal("keeper", over.reason, None, Some(id.clone()));
+        let (refused, alert) = over.told(&who.actor.principal);
+        let entries = [event, alert].map(|event| entry(now, &who.actor, request, event));
+        return Decided::with(entries.to_vec(), Err(refused));
     }
     let event = Event::PopulationQuery {
-        organization: asking.organization.id.clone(),
+        organization: id.clone(),
         resource_type: asking.resource_type,
         parameters: asking.parameters,
         purpose: asking.purpose,
         matches_count: total,
         named: patients,
     };
-    let entries = vec![entry(now, &asking.actor, Some(asking.request), event)];
-    Decided::with(entries, Ok(Outcome::Done))
+    Decided::with(vec![entry(now, &who.actor, request, event)], Ok(Outcome::Done))
 }

@@ -1,23 +1,29 @@
-//! Deciding a release: suspended? known? within the budget? In that order, so
-//! that a suspended principal learns nothing and an unknown patient costs nothing.
+//! Deciding a release: who asks, may they, is the patient known, is it within the
+//! budgets? In that order, so that a suspended principal learns nothing and an
+//! unknown patient costs nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use holdfast_base::{ClassSet, PatientId, PrincipalId, Purpose, RequestId, Timestamp};
+use holdfast_base::{
+    ClassSet, OrganizationId, PatientId, PrincipalId, Purpose, RequestId, Timestamp,
+};
 use holdfast_ledger::{Actor, Event};
 
+use super::acts::{
+    Claim, Denied, Identity, ORGANIZATION_BUDGET, SERVICE_BUDGET, organization_account, refusal,
+};
+use super::rules::Act;
 use super::scribe::{Decided, NewKey, Outcome, Scribe, entry, key_releases};
-use crate::budget::Over;
-use crate::error::Refused;
+use crate::budget::{FRONT_ROLE, Over, distinct};
+use crate::error::{NotPermitted, Refused};
 use crate::keyring::Keys;
 use crate::primitive::Secret;
 use crate::table::{Found, KeyTable, Organization, TableError};
 
 /// A release that is asked for, with the keys that were found beforehand.
 pub(super) struct Release {
-    pub actor: Actor,
-    pub role: String,
+    pub claim: Claim,
     pub request: RequestId,
     pub organization: Arc<Organization>,
     pub patients: Vec<PatientId>,
@@ -57,40 +63,106 @@ enum Missing {
 
 /// Decides `asked`.
 pub(super) fn decide(scribe: &mut Scribe, asked: Release, now: Timestamp) -> Decided {
-    let principal = &asked.actor.principal;
-    if scribe.standing.is_suspended(principal) {
-        let refused = Refused::Suspended { principal: principal.clone() };
-        return refuse(&asked, "suspended", refused, now, None);
+    let who = match scribe.identify(&asked.claim, Act::Release) {
+        Ok(who) => who,
+        Err(Denied { actor, reason, refused }) => {
+            return refuse(&asked, &actor, reason, refused, now, None);
+        }
+    };
+    let actor = &who.actor;
+    // An interface sends for its own organization and has no business elsewhere.
+    let patients = distinct(&asked.patients);
+    let elsewhere = actor.organization.as_ref() != Some(&asked.organization.id);
+    if who.role == "system" && elsewhere && !patients.is_empty() {
+        let why = NotPermitted::OtherOrganization;
+        return refuse(&asked, actor, why.as_str(), why.into(), now, None);
     }
     let (keys, new_keys) = match collect(scribe, &asked) {
         Ok(collected) => collected,
         Err(Missing::Unknown) => {
-            return refuse(&asked, "unknown-patient", Refused::UnknownPatient, now, None);
+            return refuse(&asked, actor, "unknown-patient", Refused::UnknownPatient, now, None);
         }
         Err(Missing::Forgotten) => {
-            return refuse(&asked, "forgotten-patient", Refused::ForgottenPatient, now, None);
+            let refused = Refused::ForgottenPatient;
+            return refuse(&asked, actor, "forgotten-patient", refused, now, None);
         }
         Err(Missing::Table(error)) => return Decided::refused(error),
     };
-    let budget = scribe.standing.budget(principal, &asked.role);
-    if let Err(over) = scribe.usages.of(principal).admit(budget, &asked.patients, now) {
-        let (window, limit) = (over.window, over.limit);
-        let refused = Refused::OverBudget { principal: principal.clone(), window, limit };
-        return refuse(&asked, "over-budget", refused, now, Some(alert(&asked, over)));
+    if let Err(over) = admit(scribe, &who, &asked.organization.id, &patients, now) {
+        return refuse_over(&asked, &who, over, now);
     }
     for (organization, patient, key) in &new_keys {
         scribe.pending.insert((organization.id.clone(), *patient), key.clone());
     }
     let mut seen = HashSet::new();
-    let distinct: Vec<PatientId> =
+    let once: Vec<PatientId> =
         asked.patients.iter().copied().filter(|patient| seen.insert(*patient)).collect();
     let id = &asked.organization.id;
-    let events = key_releases(id, &distinct, asked.classes, asked.purpose, &asked.reason);
-    let entries = events
-        .into_iter()
-        .map(|event| entry(now, &asked.actor, Some(asked.request), event))
-        .collect();
+    let events = key_releases(id, &once, asked.classes, asked.purpose, &asked.reason);
+    let entries =
+        events.into_iter().map(|event| entry(now, actor, Some(asked.request), event)).collect();
     Decided { new_keys, ..Decided::with(entries, Ok(Outcome::Keys(keys))) }
+}
+
+/// A request that does not fit, and into whose budget.
+pub(super) struct OverWhose {
+    over: Over,
+    account: PrincipalId,
+    pub reason: &'static str,
+    detector: &'static str,
+}
+
+impl OverWhose {
+    /// The refusal, and what is told of it.
+    pub fn told(self, principal: &PrincipalId) -> (Refused, Event) {
+        let Self { over, account, detector, .. } = self;
+        let alert = alert(principal, detector, over, "patients");
+        let (window, limit) = (over.window, over.limit);
+        (Refused::OverBudget { principal: account, window, limit }, alert)
+    }
+}
+
+/// Counts what is told of `patients` of `organization` under a grant that lives, or in the budgets of the principal
+/// and of its organization: in all of them, or in none.
+pub(super) fn admit(
+    scribe: &mut Scribe,
+    who: &Identity,
+    organization: &OrganizationId,
+    patients: &HashSet<PatientId>,
+    now: Timestamp,
+) -> Result<(), OverWhose> {
+    let principal = &who.actor.principal;
+    let own = |over| {
+        let front = who.role == FRONT_ROLE;
+        let reason = if front { "service-over-budget" } else { "over-budget" };
+        let detector = if front { SERVICE_BUDGET } else { "keeper-budget" };
+        OverWhose { over, account: principal.clone(), reason, detector }
+    };
+    let latest = scribe.latest;
+    if let Some(grant) = scribe.standing.grants.lives(principal, organization, latest) {
+        return scribe.standing.grants.admit(grant, patients).map_err(own);
+    }
+    let budget = scribe.standing.budget_of(principal, &who.role);
+    scribe.usages.of(principal).has_room(budget, patients, now).map_err(own)?;
+    if let Some(home) = &who.actor.organization {
+        let budget = scribe.standing.organization_budget(home);
+        let usage = scribe.usages.of_organization(home);
+        usage.has_room(budget, patients, now).map_err(|over| OverWhose {
+            over,
+            account: organization_account(home),
+            reason: "organization-over-budget",
+            detector: ORGANIZATION_BUDGET,
+        })?;
+        usage.record_all(patients, now);
+    }
+    scribe.usages.of(principal).record_all(patients, now);
+    Ok(())
+}
+
+fn refuse_over(asked: &Release, who: &Identity, whose: OverWhose, now: Timestamp) -> Decided {
+    let reason = whose.reason;
+    let (refused, alert) = whose.told(&who.actor.principal);
+    refuse(asked, &who.actor, reason, refused, now, Some(alert))
 }
 
 /// The keys in the order that they were asked for, and those that must be made.
@@ -135,6 +207,7 @@ fn collect(scribe: &Scribe, asked: &Release) -> Result<(Vec<Keys>, Vec<NewKey>),
 /// A refusal with its entry, and the alert when there is one.
 fn refuse(
     asked: &Release,
+    actor: &Actor,
     reason: &str,
     refused: Refused,
     now: Timestamp,
@@ -145,31 +218,22 @@ fn refuse(
         [patient] => Some(*patient),
         _ => None,
     };
-    let refusal = Event::Refusal {
-        door: "keeper".to_owned(),
-        reason: reason.to_owned(),
-        patient,
-        organization: Some(asked.organization.id.clone()),
-    };
+    let refusal = refusal("keeper", reason, patient, Some(asked.organization.id.clone()));
     let events = std::iter::once(refusal).chain(alert);
-    let entries = events.map(|event| entry(now, &asked.actor, Some(asked.request), event));
+    let entries = events.map(|event| entry(now, actor, Some(asked.request), event));
     Decided::with(entries.collect(), Err(refused))
 }
 
-fn alert(asked: &Release, over: Over) -> Event {
-    budget_alert(&asked.actor.principal, over)
-}
-
-/// The alert that a principal is over its budget.
-pub(super) fn budget_alert(principal: &PrincipalId, over: Over) -> Event {
+/// What is told of a budget that is used up; `what` is counted in it.
+pub(super) fn alert(principal: &PrincipalId, detector: &str, over: Over, what: &str) -> Event {
     let Over { window, limit, opened, asked: further } = over;
     Event::Alert {
-        detector: "keeper-budget".to_owned(),
+        detector: detector.to_owned(),
         principal: principal.clone(),
         patients_count: opened + further,
         severity: "critical".to_owned(),
         summary: format!(
-            "asked for {further} more distinct patients after {opened} in one {}; the limit is {limit}",
+            "asked for {further} more distinct {what} after {opened} in one {}; the limit is {limit}",
             window.as_str()
         ),
     }

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroize;
 
-use super::scribe::{Decided, Job, Outcome, Scribe, Task, entry};
+use super::acts::{Claim, Claimant, front_actor};
+use super::rules::Act;
+use super::scribe::{Decided, Job, Outcome, Scribe, Task, Then, entry};
 use super::{Bodies, KeeperConfig, signer};
 use crate::error::{Malformed, Refused};
 use crate::primitive::Secret;
@@ -253,7 +255,8 @@ fn actor(name: &'static str) -> Actor {
 }
 
 const KEEPER: &str = "system:keeper";
-const OPERATOR: &str = "system:operator";
+/// Who showed the passphrase or PIN.
+pub(super) const OPERATOR: &str = "system:operator";
 
 impl From<RootError> for Refused {
     fn from(error: RootError) -> Self {
@@ -445,10 +448,9 @@ fn alert(detector: &str, severity: &str, summary: String) -> Event {
 pub(super) fn refuse_unguarded(scribe: &Scribe, task: &Task, now: Timestamp) -> Option<Decided> {
     let what = scribe.custody.as_ref()?.away.read().clone()?;
     let actor = match task {
-        Task::Release(asked) => &asked.actor,
-        Task::ServiceKeys { actor, .. }
-        | Task::Inbox { actor, .. }
-        | Task::CreateOrganization { actor, .. } => actor,
+        Task::Release(asked) => scribe.actor_of(&asked.claim),
+        Task::CreateOrganization { claim, .. } => scribe.actor_of(claim),
+        Task::ServiceKeys { .. } | Task::Inbox { .. } => front_actor(None),
         _ => return None,
     };
     let event = Event::Refusal {
@@ -457,7 +459,7 @@ pub(super) fn refuse_unguarded(scribe: &Scribe, task: &Task, now: Timestamp) -> 
         patient: None,
         organization: None,
     };
-    let entries = vec![entry(now, actor, None, event)];
+    let entries = vec![entry(now, &actor, None, event)];
     Some(Decided::with(entries, Err(Refused::GuardAway { what })))
 }
 
@@ -483,15 +485,22 @@ fn event(key: &str, change: &str, generation: u32, reason: &str) -> Event {
 }
 
 /// The entry that comes before a change.
-pub(super) fn decide(change: Box<KeyChange>, now: Timestamp) -> Decided {
+pub(super) fn decide(scribe: &mut Scribe, change: Box<KeyChange>, now: Timestamp) -> Decided {
     let entries = match &*change {
         KeyChange::Asked { change, reason } => {
+            // Only what showed the passphrase comes this far.
+            let shown = Claim { who: Claimant::Operator, address: None };
+            let who = match scribe.identify(&shown, Act::ChangeKeys) {
+                Ok(who) => who,
+                Err(denied) => return denied.decided(None, now),
+            };
             let (key, begun, _) = named(change);
-            vec![entry(now, &actor(OPERATOR), None, event(&key, begun, 0, reason))]
+            vec![entry(now, &who.actor, None, event(&key, begun, 0, reason))]
         }
         KeyChange::Rewrap { .. } | KeyChange::Rewrapped { .. } => Vec::new(),
     };
-    Decided { then_change: Some(change), ..Decided::with(entries, Ok(Outcome::Done)) }
+    let then = vec![Then::ChangeKeys(change)];
+    Decided { then, ..Decided::with(entries, Ok(Outcome::Done)) }
 }
 
 /// Changes what was decided, with the entry about what came of it.

@@ -16,20 +16,26 @@ use std::thread::JoinHandle;
 
 use holdfast_base::{
     ClassSet, Clock, CommitNumber, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
-    Timestamp,
+    SessionId, Timestamp,
 };
 use holdfast_ledger::{Actor, Entry, Event, Ledger};
 use tokio::sync::{mpsc, oneshot};
 
+use super::acts::Claim;
+use super::copy;
+use super::grants::BulkGrant;
 use super::population::{self, Finding};
 use super::release::{self, Release};
 use super::rotation::{self, Custody, KeyChange, KeysAnswer};
-use super::standing::{LIFTED, SUSPENDED, Standing};
+use super::sessions::Sessions;
+use super::standing::Standing;
 use crate::budget::{Budget, Usages};
-use crate::error::{OwnCase, Refused};
+use crate::error::Refused;
 use crate::keyring::Keys;
+use crate::people::{Kind, OpenedSession, People, PrincipalRow, Row, SessionFacts, SessionRow};
 use crate::primitive::Secret;
-use crate::table::{Found, KeyTable, Organization, TableError};
+use crate::protocol::{BudgetOwner, GrantStep};
+use crate::table::{KeyTable, Organization, TableError};
 
 /// Requests that share one sync at most; bounds the wait of the first of them.
 const GROUP_JOBS_MAX: usize = 1_024;
@@ -41,16 +47,29 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 /// What the scribe is asked to do.
 pub(super) enum Task {
     Release(Release),
+    MaySearch { claim: Claim, organization: OrganizationId },
     Population(Box<Finding>),
     Append(Vec<Entry>),
-    CreateOrganization { actor: Actor, organization: OrganizationId },
-    ServiceKeys { actor: Actor, reason: String },
-    Inbox { actor: Actor, organization: Arc<Organization>, reason: String },
-    BackupKey { actor: Actor, reason: String },
-    Forget { actor: Actor, organization: Arc<Organization>, patient: PatientId, reason: String },
-    SetBudget { actor: Actor, principal: PrincipalId, budget: Budget, reason: String },
-    Suspend { actor: Actor, principal: PrincipalId, reason: String },
-    Lift { actor: Actor, principal: PrincipalId, reason: String },
+    CreateOrganization { claim: Claim, organization: OrganizationId },
+    ServiceKeys { reason: String },
+    Inbox { organization: Arc<Organization>, messages: Vec<(u64, [u8; 16])>, reason: String },
+    Forget { claim: Claim, organization: Arc<Organization>, patient: PatientId, reason: String },
+    SetBudget { claim: Claim, whose: BudgetOwner, budget: Budget, reason: String },
+    Suspend { claim: Claim, principal: PrincipalId, reason: String },
+    Lift { claim: Claim, principal: PrincipalId, reason: String },
+    Enrol { claim: Claim, row: Box<PrincipalRow> },
+    Import { rows: Vec<PrincipalRow> },
+    Reset { claim: Claim, principal: PrincipalId, kind: Kind },
+    Close { claim: Claim, principal: PrincipalId },
+    OpenSession { principal: PrincipalId, step: i64, address: Option<String> },
+    Vouch { certificate: [u8; 32], address: Option<String> },
+    CheckSession { claim: Claim },
+    CloseSession { claim: Claim },
+    FindSession { digest: [u8; 32] },
+    RefuseSignIn { name: Option<PrincipalId>, address: Option<String>, reason: &'static str },
+    Grant { claim: Claim, step: GrantStep },
+    Grants { claim: Claim },
+    Backup { claim: Claim, reason: Option<String> },
     Suspended,
     LastCommit,
     ChangeKeys(Box<KeyChange>),
@@ -67,6 +86,11 @@ pub(super) enum Outcome {
     KeysChanged(KeysAnswer),
     Suspended(Vec<(PrincipalId, String)>),
     Commit(Option<(CommitNumber, String)>),
+    Opened(Box<OpenedSession>),
+    Session(Box<SessionFacts>),
+    Found(Option<SessionId>),
+    Grant(RequestId),
+    Grants(Vec<BulkGrant>),
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Outcome, Refused>>;
@@ -80,25 +104,34 @@ pub(super) struct Job {
 /// A patient's key that has to be made before the release can be.
 pub(super) type NewKey = (Arc<Organization>, PatientId, Secret);
 
-/// What was decided: entries to write, and what to answer when they are durable.
+/// What was decided: rows and entries to write, what to do when they are durable,
+/// and what to answer then.
 pub(super) struct Decided {
     pub entries: Vec<Entry>,
     pub new_keys: Vec<NewKey>,
+    pub rows: Vec<Row>,
+    pub then: Vec<Then>,
     pub answer: Result<Outcome, Refused>,
-    pub then_forget: Option<(OrganizationId, PatientId)>,
-    pub then_change: Option<Box<KeyChange>>,
+}
+
+/// What is done once its entry is durable.
+pub(super) enum Then {
+    Forget(OrganizationId, PatientId),
+    Learn(Box<PrincipalRow>),
+    Begin(Box<SessionRow>),
+    ChangeKeys(Box<KeyChange>),
 }
 
 impl Decided {
     pub fn with(entries: Vec<Entry>, answer: Result<Outcome, Refused>) -> Self {
-        Self { entries, new_keys: Vec::new(), answer, then_forget: None, then_change: None }
+        Self { entries, new_keys: Vec::new(), rows: Vec::new(), then: Vec::new(), answer }
     }
 
     pub fn refused(refused: impl Into<Refused>) -> Self {
         Self::with(Vec::new(), Err(refused.into()))
     }
 
-    fn done(entry: Entry) -> Self {
+    pub fn done(entry: Entry) -> Self {
         Self::with(vec![entry], Ok(Outcome::Done))
     }
 }
@@ -125,13 +158,20 @@ pub(super) struct Scribe {
     /// What guards the root; nothing in tests of the order of decisions.
     pub custody: Option<Arc<Custody>>,
     clock: Arc<dyn Clock>,
+    pub people: Arc<People>,
     pub standing: Standing,
     pub usages: Usages,
+    pub sessions: Sessions,
+    /// The latest time that was seen. Sessions and budgets go by it, so that a clock
+    /// that steps back gives nobody more; entries say what the clock said.
+    pub latest: Timestamp,
     hour_marked: i64,
     /// Keys that this group is about to make.
     pub pending: HashMap<(OrganizationId, PatientId), Secret>,
     /// Patients whom this group is about to forget.
     pub forgetting: HashSet<(OrganizationId, PatientId)>,
+    /// Principals that this group is about to make.
+    pub making: HashSet<PrincipalId>,
     compaction: Option<JoinHandle<()>>,
     compact_again: bool,
 }
@@ -142,24 +182,36 @@ fn compact(table: &KeyTable) {
     }
 }
 
+/// What a scribe knows when it begins.
+pub(super) struct Beginning {
+    pub ledger: Arc<Ledger>,
+    pub table: Arc<KeyTable>,
+    pub people: Arc<People>,
+    pub clock: Arc<dyn Clock>,
+    pub standing: Standing,
+    pub usages: Usages,
+    pub sessions: Sessions,
+    pub latest: Timestamp,
+}
+
 impl Scribe {
-    pub fn new(
-        ledger: Arc<Ledger>,
-        table: Arc<KeyTable>,
-        clock: Arc<dyn Clock>,
-        standing: Standing,
-        usages: Usages,
-    ) -> Self {
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning { ledger, table, people, clock, standing, usages, sessions, latest } =
+            beginning;
         Self {
             ledger,
             table,
             custody: None,
+            people,
             clock,
             standing,
             usages,
+            sessions,
+            latest,
             hour_marked: i64::MIN,
             pending: HashMap::new(),
             forgetting: HashSet::new(),
+            making: HashSet::new(),
             compaction: None,
             compact_again: false,
         }
@@ -170,6 +222,7 @@ impl Scribe {
         while let Some(first) = jobs.blocking_recv() {
             self.pending.clear();
             self.forgetting.clear();
+            self.making.clear();
             let mut group = Vec::new();
             let mut entries_count = 0;
             let mut next = Some(first);
@@ -192,129 +245,61 @@ impl Scribe {
 
     fn decide(&mut self, task: Task) -> Decided {
         let now = self.clock.now();
-        let write = |actor: &Actor, event| entry(now, actor, None, event);
+        self.latest = self.latest.max(now);
         if let Some(refused) = rotation::refuse_unguarded(self, &task, now) {
             return refused;
         }
+        let told = |outcome| Decided::with(Vec::new(), Ok(outcome));
         match task {
-            Task::ChangeKeys(change) => rotation::decide(change, now),
+            Task::ChangeKeys(change) => rotation::decide(self, change, now),
             Task::Release(asked) => release::decide(self, asked, now),
+            Task::MaySearch { claim, organization } => {
+                population::may(self, &claim, &organization, now)
+            }
             Task::Population(found) => population::decide(self, *found, now),
             Task::Append(entries) => Decided::with(entries, Ok(Outcome::Appended(0..0))),
-            Task::CreateOrganization { actor, organization } => {
-                match self.table.create_organization(&organization, now) {
-                    Ok((organization, new)) => {
-                        let reason =
-                            if new { "organization-created" } else { "organization-known" };
-                        let released =
-                            service_release(&format!("token:{}", organization.id), reason);
-                        let answer = Ok(Outcome::Organization(organization));
-                        Decided::with(vec![write(&actor, released)], answer)
-                    }
-                    Err(error) => Decided::refused(error),
-                }
+            Task::CreateOrganization { claim, organization } => {
+                self.decide_organization(&claim, &organization, now)
             }
-            Task::ServiceKeys { actor, reason } => {
-                if let Some(refused) = self.refuse_suspended(&actor, None, now) {
-                    return refused;
-                }
-                let organizations = self.table.organizations();
-                let tokens = organizations.iter().map(|o| format!("token:{}", o.id));
-                let scopes = ["system".to_owned(), "mpi".to_owned()].into_iter().chain(tokens);
-                let entries =
-                    scopes.map(|scope| write(&actor, service_release(&scope, &reason))).collect();
-                Decided::with(entries, Ok(Outcome::Organizations(organizations)))
+            Task::ServiceKeys { reason } => self.decide_service_keys(&reason, now),
+            Task::Inbox { organization, messages, reason } => {
+                self.decide_inbox(organization, &messages, &reason, now)
             }
-            Task::Inbox { actor, organization, reason } => {
-                if let Some(refused) = self.refuse_suspended(&actor, Some(&organization.id), now) {
-                    return refused;
-                }
-                let scope = format!("inbox:{}", organization.id);
-                let entries = vec![write(&actor, service_release(&scope, &reason))];
-                Decided::with(entries, Ok(Outcome::Organization(organization)))
+            Task::Forget { claim, organization, patient, reason } => {
+                self.decide_forget(&claim, &organization, patient, reason, now)
             }
-            Task::BackupKey { actor, reason } => {
-                if let Some(refused) = self.refuse_suspended(&actor, None, now) {
-                    return refused;
-                }
-                Decided::done(write(&actor, service_release("backup", &reason)))
+            Task::SetBudget { claim, whose, budget, reason } => {
+                self.decide_budget(&claim, whose, budget, reason, now)
             }
-            Task::Forget { actor, organization, patient, reason } => {
-                self.decide_forget(&actor, &organization, patient, reason, now)
+            Task::Suspend { claim, principal, reason } => {
+                self.decide_suspend(&claim, principal, reason, now)
             }
-            Task::SetBudget { actor, principal, budget, reason } => {
-                let before = self.standing.budget_before(&principal);
-                if actor.principal == principal && budget.exceeds(before) {
-                    return Decided::refused(Refused::OwnCase(OwnCase::RaiseBudget));
-                }
-                let limits = budget.limits();
-                Decided::done(write(
-                    &actor,
-                    Event::BudgetChange { account: principal, limits, reason },
-                ))
+            Task::Lift { claim, principal, reason } => {
+                self.decide_lift(&claim, principal, reason, now)
             }
-            Task::Suspend { actor, principal, reason } => {
-                self.standing.suspend(&principal, &reason);
-                Decided::done(write(&actor, containment(principal, SUSPENDED, reason)))
+            Task::Enrol { claim, row } => self.decide_enrol(&claim, *row, now),
+            Task::Import { rows } => self.decide_import(rows, now),
+            Task::Reset { claim, principal, kind } => {
+                self.decide_reset(&claim, &principal, kind, now)
             }
-            Task::Lift { actor, principal, reason } => {
-                if actor.principal == principal {
-                    return Decided::refused(Refused::OwnCase(OwnCase::LiftSuspension));
-                }
-                Decided::done(write(&actor, containment(principal, LIFTED, reason)))
+            Task::Close { claim, principal } => self.decide_close(&claim, &principal, now),
+            Task::OpenSession { principal, step, address } => {
+                self.decide_open_session(&principal, step, address, now)
             }
-            Task::Suspended => {
-                Decided::with(Vec::new(), Ok(Outcome::Suspended(self.standing.suspended())))
+            Task::Vouch { certificate, address } => self.decide_vouch(&certificate, address, now),
+            Task::CheckSession { claim } => self.decide_check_session(&claim, now),
+            Task::CloseSession { claim } => self.decide_close_session(&claim, now),
+            Task::FindSession { digest } => {
+                told(Outcome::Found(self.sessions.row(&digest).map(|row| row.id)))
             }
-            Task::LastCommit => {
-                Decided::with(Vec::new(), Ok(Outcome::Commit(self.standing.last_commit())))
+            Task::RefuseSignIn { name, address, reason } => {
+                self.decide_refuse_sign_in(name.as_ref(), address, reason, now)
             }
-        }
-    }
-
-    /// The refusal of a suspended principal, with its entry.
-    fn refuse_suspended(
-        &self,
-        actor: &Actor,
-        organization: Option<&OrganizationId>,
-        now: Timestamp,
-    ) -> Option<Decided> {
-        self.standing.is_suspended(&actor.principal).then(|| {
-            let event = Event::Refusal {
-                door: "keeper".to_owned(),
-                reason: "suspended".to_owned(),
-                patient: None,
-                organization: organization.cloned(),
-            };
-            let principal = actor.principal.clone();
-            let entries = vec![entry(now, actor, None, event)];
-            Decided::with(entries, Err(Refused::Suspended { principal }))
-        })
-    }
-
-    fn decide_forget(
-        &mut self,
-        actor: &Actor,
-        organization: &Organization,
-        patient: PatientId,
-        reason: String,
-        now: Timestamp,
-    ) -> Decided {
-        if patient == PatientId::NONE {
-            return Decided::refused(Refused::UnknownPatient);
-        }
-        match self.table.find(organization, patient) {
-            Ok(Found::Unknown) => Decided::refused(Refused::UnknownPatient),
-            Ok(Found::Forgotten) => Decided::with(Vec::new(), Ok(Outcome::Done)),
-            // A key that does not unwrap can be forgotten as well.
-            Ok(Found::Key(_)) | Err(TableError::Damaged { .. }) => {
-                let organization = organization.id.clone();
-                self.forgetting.insert((organization.clone(), patient));
-                let then_forget = Some((organization.clone(), patient));
-                let event = Event::Forgotten { organization, patient, reason };
-                Decided { then_forget, ..Decided::done(entry(now, actor, None, event)) }
-            }
-            Err(error) => Decided::refused(error),
+            Task::Grant { claim, step } => self.decide_grant(&claim, step, now),
+            Task::Backup { claim, reason } => copy::decide(self, &claim, reason, now),
+            Task::Grants { claim } => self.decide_grants(&claim, now),
+            Task::Suspended => told(Outcome::Suspended(self.standing.suspended())),
+            Task::LastCommit => told(Outcome::Commit(self.standing.last_commit())),
         }
     }
 
@@ -334,11 +319,21 @@ impl Scribe {
                 *decided = Decided::refused(Refused::Fault { what: what.clone() });
             }
         }
+        let rows: Vec<&Row> = group.iter().flat_map(|(decided, _)| &decided.rows).collect();
+        if let Err(error) = self.people.write(&rows) {
+            tracing::error!(rows_count = rows.len(), "principals or sessions could not be stored");
+            let what = error.to_string();
+            for (decided, _) in group.iter_mut().filter(|(d, _)| !d.rows.is_empty()) {
+                *decided = Decided::refused(Refused::Fault { what: what.clone() });
+            }
+        }
         let entries: Vec<Entry> =
             group.iter().flat_map(|(decided, _)| decided.entries.iter().cloned()).collect();
         match self.append(&entries) {
             Ok(mut next) => {
-                entries.iter().for_each(|entry| self.standing.observe(entry));
+                for (index, entry) in (next..).zip(&entries) {
+                    self.standing.observe(entry, index);
+                }
                 for (decided, reply) in group {
                     let range = next..next + decided.entries.len() as u64;
                     next = range.end;
@@ -367,13 +362,19 @@ impl Scribe {
 
     /// What is left to do when the entries are durable.
     fn carry_out(&mut self, decided: Decided, range: Range<u64>) -> Result<Outcome, Refused> {
-        if let Some((organization, patient)) = decided.then_forget {
-            self.table.forget(&organization, patient)?;
-            self.compact_soon();
-        }
-        if let Some(change) = decided.then_change {
-            let now = self.clock.now();
-            return rotation::carry_out(self, *change, now).map(Outcome::KeysChanged);
+        for then in decided.then {
+            match then {
+                Then::Forget(organization, patient) => {
+                    self.table.forget(&organization, patient)?;
+                    self.compact_soon();
+                }
+                Then::Learn(row) => self.people.learn(*row),
+                Then::Begin(session) => self.sessions.insert(*session, self.latest),
+                Then::ChangeKeys(change) => {
+                    let now = self.clock.now();
+                    return rotation::carry_out(self, *change, now).map(Outcome::KeysChanged);
+                }
+            }
         }
         match decided.answer {
             Ok(Outcome::Appended(_)) => Ok(Outcome::Appended(range)),
@@ -398,16 +399,13 @@ impl Scribe {
         let hour = self.clock.now().millis().div_euclid(HOUR_MS);
         if hour > self.hour_marked && self.table.mark_hour(hour, self.ledger.len()).is_ok() {
             self.hour_marked = hour;
+            self.sweep();
         }
     }
 }
 
-fn service_release(scope: &str, reason: &str) -> Event {
+pub(super) fn service_release(scope: &str, reason: &str) -> Event {
     Event::ServiceKeyRelease { scope: scope.to_owned(), reason: reason.to_owned() }
-}
-
-fn containment(principal: PrincipalId, action: &str, reason: String) -> Event {
-    Event::Containment { principal, action: action.to_owned(), reason, incident: None }
 }
 
 /// The events that tell of a release, one for each patient.
@@ -434,14 +432,36 @@ mod tests {
     use holdfast_ledger::{CheckpointSigner, LedgerKeys};
 
     use super::super::Bodies;
+    use super::super::acts::Claimant;
     use super::super::release::LookedUp;
     use super::*;
+    use crate::people::SessionKind;
     use crate::root::Roots;
     use crate::steps::Steps;
 
-    fn actor(name: &str) -> Actor {
-        let principal = PrincipalId::new(name).expect("a valid name");
-        Actor { principal, session: None, organization: None, address: None }
+    fn principal(name: &str) -> PrincipalId {
+        PrincipalId::new(name).expect("a valid name")
+    }
+
+    /// Of whoever's session has the digest that is made of the first letter.
+    fn claim(name: &str) -> Claim {
+        Claim { who: Claimant::Session([name.as_bytes()[0]; 32]), address: None }
+    }
+
+    fn session(name: &str, role: &str, organization: &OrganizationId) -> SessionRow {
+        SessionRow {
+            layout: SessionRow::LAYOUT,
+            id: SessionId::random(),
+            digest: [name.as_bytes()[0]; 32],
+            principal: principal(name),
+            organization: organization.clone(),
+            role: role.to_owned(),
+            address: None,
+            opened: Timestamp::from_millis(0),
+            expires: Timestamp::from_millis(1_000_000),
+            kind: SessionKind::Person { step: 0 },
+            ended: false,
+        }
     }
 
     /// Everything waits before the scribe starts, so it is one group: the order
@@ -468,8 +488,7 @@ mod tests {
 
         let release = |who: &str, patient: PatientId, create_missing: bool| {
             Task::Release(Release {
-                actor: actor(who),
-                role: "clinician".to_owned(),
+                claim: claim(who),
                 request: RequestId::random(),
                 organization: Arc::clone(&organization),
                 patients: vec![patient],
@@ -481,14 +500,16 @@ mod tests {
             })
         };
         let forget = Task::Forget {
-            actor: actor("officer"),
+            claim: claim("officer"),
             organization: Arc::clone(&organization),
             patient: old,
             reason: "test".to_owned(),
         };
-        let principal = actor("a").principal;
-        let suspend =
-            Task::Suspend { actor: actor("officer"), principal, reason: "test".to_owned() };
+        let suspend = Task::Suspend {
+            claim: Claim { who: Claimant::Front, address: None },
+            principal: principal("a"),
+            reason: "test".to_owned(),
+        };
         let (jobs, queue) = mpsc::channel(16);
         let tasks = [
             release("a", old, false),
@@ -506,8 +527,24 @@ mod tests {
             outcomes.push(outcome);
         }
         drop(jobs);
-        let (standing, usages) = (Standing::default(), Usages::default());
-        Scribe::new(Arc::clone(&ledger), Arc::clone(&table), clock, standing, usages).run(queue);
+        let people = People::open(table.database(), Keys::first(root), |_| true).expect("opens");
+        let mut sessions = Sessions::default();
+        let now = clock.now();
+        for (who, role) in [("a", "clinician"), ("b", "clinician"), ("officer", "privacy-officer")]
+        {
+            sessions.insert(session(who, role, &id), now);
+        }
+        Scribe::new(Beginning {
+            ledger: Arc::clone(&ledger),
+            table: Arc::clone(&table),
+            people: Arc::new(people),
+            clock,
+            standing: Standing::default(),
+            usages: Usages::default(),
+            sessions,
+            latest: now,
+        })
+        .run(queue);
 
         let answers: Vec<Result<Outcome, Refused>> =
             outcomes.iter_mut().map(|o| o.try_recv().expect("answered")).collect();

@@ -3,27 +3,33 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_base::{OrganizationId, PatientId};
-use holdfast_ledger::{Entry, Event, ExportOptions, Filter, Ledger};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{UnixListener, UnixStream};
+use holdfast_ledger::{Entry, ExportOptions, Filter, Ledger};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use super::acts::{Claim, Claimant, is_keepers_own};
 use super::copy;
 use super::release::{LookedUp, Release};
 use super::rotation::{self, Custody};
 use super::scribe::{Job, Outcome, Task};
-use super::standing::{LIFTED, SUSPENDED};
+use super::sign_in::{Door, open_session};
 use super::{StartError, population};
 use crate::error::{Malformed, Refused};
+use crate::inbox;
 use crate::keyring::Keys;
+use crate::people::{ImportedPrincipal, Kind, NewPrincipal, PrincipalRow, Proof, Who};
 use crate::population::Desk;
 use crate::protocol::{
-    Answer, ENTRIES_COUNT_MAX, KeeperStatus, PART_BYTES, PATIENTS_COUNT_MAX, REASON_BYTES_MAX,
-    Request, WireOrganization, WireRelease, WireServiceKeys, decode, encode_sized, read_frame,
+    Answer, ENTRIES_COUNT_MAX, FrameError, GrantStep, IMPORT_COUNT_MAX, KeeperStatus, PART_BYTES,
+    PATIENTS_COUNT_MAX, PAYLOADS_COUNT_MAX, REASON_BYTES_MAX, Request, SHOWN_BYTES_MAX, VERSION,
+    WireOrganization, WirePayload, WireRelease, WireSecrets, WireServiceKeys, decode, encode_sized,
+    read_frame,
 };
 use crate::public;
 use crate::table::{KeyTable, Organization};
@@ -34,6 +40,8 @@ const IN_FLIGHT_MAX: usize = 1_024;
 const WRITE_QUEUE_MAX: usize = 64;
 /// Connections at once: front processes are few.
 const CONNECTIONS_MAX: usize = 64;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Up to so many patients, looking up and deriving is not worth another thread.
 const INLINE_PATIENTS_MAX: usize = 4;
 
@@ -41,8 +49,17 @@ pub(super) struct Shared {
     ledger: Arc<Ledger>,
     pub table: Arc<KeyTable>,
     custody: Arc<Custody>,
+    pub door: Door,
     jobs: mpsc::Sender<Job>,
     pub desk: Desk<Box<population::Asking>>,
+}
+
+/// Where a keeper hears.
+pub(super) struct Listeners {
+    pub unix: UnixListener,
+    /// Who is heard there besides the keeper's own user.
+    pub front_uid: Option<u32>,
+    pub tcp: Option<(TcpListener, tokio_rustls::TlsAcceptor)>,
 }
 
 /// The listening side of a keeper.
@@ -53,28 +70,41 @@ impl Server {
         ledger: Arc<Ledger>,
         table: Arc<KeyTable>,
         custody: Arc<Custody>,
+        door: Door,
         jobs: mpsc::Sender<Job>,
     ) -> Self {
-        Self(Arc::new(Shared { ledger, table, custody, jobs, desk: Desk::default() }))
+        Self(Arc::new(Shared { ledger, table, custody, door, jobs, desk: Desk::default() }))
     }
 
-    /// Serves every connection of the same user. Connections end with the future.
-    pub async fn serve(&self, listener: UnixListener) -> Result<(), StartError> {
+    /// Serves every connection of who may be heard. Connections end with the future.
+    pub async fn serve(&self, listeners: Listeners) -> Result<(), StartError> {
+        let Listeners { unix, front_uid, tcp } = listeners;
         let own_uid = rustix::process::geteuid().as_raw();
         let mut connections = JoinSet::new();
+        let tcp_accept = async || match &tcp {
+            Some((listener, acceptor)) => {
+                listener.accept().await.map(|(stream, _)| (stream, acceptor.clone()))
+            }
+            None => std::future::pending().await,
+        };
+        // Out of file handles, most likely: let others finish.
+        let breathe = || tokio::time::sleep(Duration::from_millis(50));
         loop {
             tokio::select! {
-                accepted = listener.accept() => {
-                    let Ok((stream, _)) = accepted else {
-                        // Out of file handles, most likely: let others finish.
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                        continue;
-                    };
-                    let same_user = stream.peer_cred().is_ok_and(|peer| peer.uid() == own_uid);
-                    if !same_user {
+                accepted = unix.accept() => {
+                    let Ok((stream, _)) = accepted else { breathe().await; continue };
+                    let heard = |uid| uid == own_uid || Some(uid) == front_uid;
+                    if !stream.peer_cred().is_ok_and(|peer| heard(peer.uid())) {
                         tracing::error!("a connection of another user was refused");
                     } else if connections.len() < CONNECTIONS_MAX {
-                        connections.spawn(serve_connection(Arc::clone(&self.0), stream));
+                        let (reader, writer) = stream.into_split();
+                        connections.spawn(serve_connection(Arc::clone(&self.0), reader, writer));
+                    }
+                }
+                accepted = tcp_accept() => {
+                    let Ok((stream, acceptor)) = accepted else { breathe().await; continue };
+                    if connections.len() < CONNECTIONS_MAX {
+                        connections.spawn(serve_tls(Arc::clone(&self.0), stream, acceptor));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -86,10 +116,28 @@ impl Server {
     }
 }
 
+async fn serve_tls(
+    shared: Arc<Shared>,
+    stream: tokio::net::TcpStream,
+    acceptor: tokio_rustls::TlsAcceptor,
+) {
+    let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            serve_connection(shared, reader, writer).await;
+        }
+        _ => tracing::error!("a connection without a certificate of the authority was refused"),
+    }
+}
+
 type Frames = mpsc::Sender<Zeroizing<Vec<u8>>>;
 
-async fn serve_connection(shared: Arc<Shared>, stream: UnixStream) {
-    let (mut reader, mut writer) = stream.into_split();
+async fn serve_connection(
+    shared: Arc<Shared>,
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+) {
     let (frames, mut queue) = mpsc::channel::<Zeroizing<Vec<u8>>>(WRITE_QUEUE_MAX);
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     // Requests under way end with the connection; what the scribe has got by then
@@ -97,7 +145,13 @@ async fn serve_connection(shared: Arc<Shared>, stream: UnixStream) {
     let mut requests = JoinSet::new();
     let reading = async {
         while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
-            let Ok((id, request)) = decode::<Request>(&frame) else { return };
+            let (id, request) = match decode::<Request>(&frame) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    refuse_frame(error, &frames).await;
+                    return;
+                }
+            };
             while requests.try_join_next().is_some() {}
             let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
             let (shared, frames) = (Arc::clone(&shared), frames.clone());
@@ -116,12 +170,33 @@ async fn serve_connection(shared: Arc<Shared>, stream: UnixStream) {
     };
     let writing = async {
         while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() {
+            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                 return;
             }
         }
     };
-    tokio::select! { () = reading => {}, () = writing => {} }
+    tokio::select! { () = reading => drop(frames), () = writing => return }
+    // The last word to a peer of another version.
+    while let Ok(frame) = queue.try_recv() {
+        if writer.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+    let _ = writer.flush().await;
+}
+
+/// A peer of another version is told so, in a frame that says which version this is.
+async fn refuse_frame(error: FrameError, frames: &Frames) {
+    let FrameError::OtherVersion(theirs) = error else { return };
+    tracing::error!(
+        theirs,
+        ours = VERSION,
+        "a front process of another protocol version was refused: run the same version of \
+         Holdfast on both sides"
+    );
+    if let Ok(frame) = encode_sized(0, &Answer::Refused(Malformed::Request.into()), 64) {
+        let _ = frames.send(frame).await;
+    }
 }
 
 /// Where the answers to one request go.
@@ -169,15 +244,15 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             Outcome::Appended(range) => Answer::Appended { start: range.start, end: range.end },
             _ => return Err(mixed_up()),
         },
-        Request::CreateOrganization { actor, organization } => {
-            let task = Task::CreateOrganization { actor: actor.into(), organization };
+        Request::CreateOrganization { proof, organization } => {
+            let task = Task::CreateOrganization { claim: claim(proof)?, organization };
             match shared.scribe(task).await? {
                 Outcome::Organization(keys) => Answer::Organization(organization_keys(&keys)),
                 _ => return Err(mixed_up()),
             }
         }
-        Request::ServiceKeys { actor, reason } => {
-            let task = Task::ServiceKeys { actor: actor.into(), reason: checked(reason)? };
+        Request::ServiceKeys { reason } => {
+            let task = Task::ServiceKeys { reason: checked(reason)? };
             let Outcome::Organizations(organizations) = shared.scribe(task).await? else {
                 return Err(mixed_up());
             };
@@ -191,46 +266,96 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             reply.send(&Answer::ServiceKeys(keys), size).await;
             return Ok(());
         }
-        Request::InboxOpener { actor, organization, reason } => {
+        Request::OpenInbox { organization, payloads, reason } => {
+            shared.open_inbox(&organization, payloads, checked(reason)?).await?
+        }
+        Request::Forget { proof, organization, patient, reason } => {
             let (organization, reason) = (shared.organization(&organization)?, checked(reason)?);
-            let task = Task::Inbox { actor: actor.into(), organization, reason };
-            match shared.scribe(task).await? {
-                Outcome::Organization(keys) => Answer::Inbox(keys.inbox_private()),
+            let claim = claim(proof)?;
+            shared.done(Task::Forget { claim, organization, patient, reason }).await?
+        }
+        Request::SetBudget { proof, whose, budget, reason } => {
+            let (claim, reason) = (claim(proof)?, checked(reason)?);
+            shared.done(Task::SetBudget { claim, whose, budget, reason }).await?
+        }
+        Request::Suspend { proof, principal, reason } => {
+            let (claim, reason) = (claim(proof)?, checked(reason)?);
+            shared.done(Task::Suspend { claim, principal, reason }).await?
+        }
+        Request::Lift { proof, principal, reason } => {
+            let (claim, reason) = (claim(proof)?, checked(reason)?);
+            shared.done(Task::Lift { claim, principal, reason }).await?
+        }
+        Request::Enrol { proof, new } => shared.enrol(claim(proof)?, new).await?,
+        Request::Import { principals } => shared.import(principals).await?,
+        Request::ResetSecrets { proof, principal, certificate } => {
+            shared.reset(claim(proof)?, principal, certificate).await?
+        }
+        Request::ClosePrincipal { proof, principal } => {
+            shared.done(Task::Close { claim: claim(proof)?, principal }).await?
+        }
+        Request::OpenSession(shown) => {
+            let address = checked_address(shown.address.clone())?;
+            open_session(shared, crate::protocol::WireSignIn { address, ..shown }).await?
+        }
+        Request::Vouch { certificate, address } => {
+            let address = checked_address(address)?;
+            match shared.scribe(Task::Vouch { certificate, address }).await? {
+                Outcome::Opened(opened) => {
+                    Answer::Opened { token: opened.token, facts: opened.facts }
+                }
                 _ => return Err(mixed_up()),
             }
         }
-        Request::Forget { actor, organization, patient, reason } => {
-            let (organization, reason) = (shared.organization(&organization)?, checked(reason)?);
-            let task = Task::Forget { actor: actor.into(), organization, patient, reason };
-            shared.scribe(task).await?;
-            Answer::Done
+        Request::CheckSession { proof } => {
+            match shared.scribe(Task::CheckSession { claim: claim(proof)? }).await? {
+                Outcome::Session(facts) => Answer::Session(*facts),
+                _ => return Err(mixed_up()),
+            }
         }
-        Request::SetBudget { actor, principal, budget, reason } => {
-            let (actor, reason) = (actor.into(), checked(reason)?);
-            shared.scribe(Task::SetBudget { actor, principal, budget, reason }).await?;
-            Answer::Done
+        Request::CloseSession { proof } => {
+            shared.done(Task::CloseSession { claim: claim(proof)? }).await?
         }
-        Request::Suspend { actor, principal, reason } => {
-            let (actor, reason) = (actor.into(), checked(reason)?);
-            shared.scribe(Task::Suspend { actor, principal, reason }).await?;
-            Answer::Done
+        Request::FindSession { token } => {
+            match shared.scribe(Task::FindSession { digest: token.digest() }).await? {
+                Outcome::Found(session) => Answer::Found(session),
+                _ => return Err(mixed_up()),
+            }
         }
-        Request::Lift { actor, principal, reason } => {
-            let (actor, reason) = (actor.into(), checked(reason)?);
-            shared.scribe(Task::Lift { actor, principal, reason }).await?;
-            Answer::Done
+        Request::Grant { proof, step } => {
+            let step = match step {
+                GrantStep::Propose(mut proposal) => {
+                    proposal.reason = checked(proposal.reason)?;
+                    GrantStep::Propose(proposal)
+                }
+                GrantStep::Revoke(grant, reason) => GrantStep::Revoke(grant, checked(reason)?),
+                approve => approve,
+            };
+            match shared.scribe(Task::Grant { claim: claim(proof)?, step }).await? {
+                Outcome::Grant(grant) => Answer::Grant(grant),
+                Outcome::Done => Answer::Done,
+                _ => return Err(mixed_up()),
+            }
         }
-        Request::BackupKey { actor, reason } => {
-            let task = Task::BackupKey { actor: actor.into(), reason: checked(reason)? };
-            shared.scribe(task).await?;
+        Request::Grants { proof } => {
+            match shared.scribe(Task::Grants { claim: claim(proof)? }).await? {
+                Outcome::Grants(grants) => Answer::Grants(grants),
+                _ => return Err(mixed_up()),
+            }
+        }
+        Request::BackupKey { proof, reason } => {
+            let (claim, reason) = (claim(proof)?, Some(checked(reason)?));
+            shared.scribe(Task::Backup { claim, reason }).await?;
             let table = Arc::clone(&shared.table);
             blocking(move || copy::backup_keys(&table)).await?
         }
-        Request::CopyKeys { after } => {
+        Request::CopyKeys { proof, after } => {
+            shared.scribe(Task::Backup { claim: claim(proof)?, reason: None }).await?;
             let table = Arc::clone(&shared.table);
             blocking(move || copy::keys(&table, after)).await?
         }
-        Request::CopyLedger { from } => {
+        Request::CopyLedger { proof, from } => {
+            shared.scribe(Task::Backup { claim: claim(proof)?, reason: None }).await?;
             let ledger = Arc::clone(&shared.ledger);
             blocking(move || copy::ledger(&ledger, from)).await?
         }
@@ -267,6 +392,77 @@ impl Shared {
         outcome.await.map_err(|_| stopped())?
     }
 
+    async fn done(&self, task: Task) -> Result<Answer, Refused> {
+        self.scribe(task).await.map(|_| Answer::Done)
+    }
+
+    async fn enrol(&self, claim: Claim, new: NewPrincipal) -> Result<Answer, Refused> {
+        let new = NewPrincipal { role: bounded(new.role)?, ..new };
+        let (kind, secrets) = self.new_kind(new.certificate).await?;
+        let row = Box::new(PrincipalRow::new(&new, kind, self.door.clock.now()));
+        self.scribe(Task::Enrol { claim, row }).await?;
+        Ok(Answer::Secrets(secrets))
+    }
+
+    async fn reset(
+        &self,
+        claim: Claim,
+        principal: holdfast_base::PrincipalId,
+        certificate: Option<[u8; 32]>,
+    ) -> Result<Answer, Refused> {
+        let (kind, secrets) = self.new_kind(certificate).await?;
+        self.scribe(Task::Reset { claim, principal, kind }).await?;
+        Ok(Answer::Secrets(secrets))
+    }
+
+    async fn new_kind(
+        &self,
+        certificate: Option<[u8; 32]>,
+    ) -> Result<(Kind, WireSecrets), Refused> {
+        match certificate {
+            Some(certificate) => Ok((Kind::System { certificate }, WireSecrets::default())),
+            None => self.door.make_secrets().await,
+        }
+    }
+
+    async fn import(&self, principals: Vec<ImportedPrincipal>) -> Result<Answer, Refused> {
+        if principals.len() > IMPORT_COUNT_MAX {
+            return Err(Malformed::TooMany.into());
+        }
+        let now = self.door.clock.now();
+        let rows = principals.iter().map(|imported| {
+            let kind = Kind::imported(imported).ok_or(Malformed::Principal)?;
+            Ok(PrincipalRow::new(&imported.principal, kind, now))
+        });
+        let rows = rows.collect::<Result<Vec<_>, Malformed>>()?;
+        self.done(Task::Import { rows }).await
+    }
+
+    /// Opens kept payloads, after their entries. What does not open costs as much.
+    async fn open_inbox(
+        &self,
+        organization: &OrganizationId,
+        payloads: Vec<WirePayload>,
+        reason: String,
+    ) -> Result<Answer, Refused> {
+        if payloads.is_empty() {
+            return Err(Malformed::NothingAsked.into());
+        }
+        if payloads.len() > PAYLOADS_COUNT_MAX {
+            return Err(Malformed::TooMany.into());
+        }
+        let organization = self.organization(organization)?;
+        let messages = payloads.iter().map(|p| (p.message, inbox::token(p))).collect();
+        let task = Task::Inbox { organization: Arc::clone(&organization), messages, reason };
+        self.scribe(task).await?;
+        let contents = blocking(move || {
+            let private = organization.inbox_private();
+            let opened = payloads.iter().map(|p| inbox::open(&organization.id, &private, p).ok());
+            Ok(opened.collect())
+        });
+        Ok(Answer::Inbox(contents.await?))
+    }
+
     pub fn organization(&self, id: &OrganizationId) -> Result<Arc<Organization>, Refused> {
         self.table.organization(id).ok_or(Refused::UnknownOrganization)
     }
@@ -281,8 +477,7 @@ impl Shared {
         let organization = self.organization(&asked.organization)?;
         let looked_up = self.look_up(&organization, &asked.patients).await?;
         let release = Release {
-            actor: asked.actor.into(),
-            role: bounded(asked.role)?,
+            claim: claim(asked.proof)?,
             request: asked.request,
             organization,
             patients: asked.patients,
@@ -444,7 +639,7 @@ impl Write for Parts {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     tokio::task::spawn_blocking(work).await.map_err(fault)?
@@ -454,8 +649,28 @@ pub(super) fn fault(error: impl std::fmt::Display) -> Refused {
     Refused::Fault { what: error.to_string() }
 }
 
-fn mixed_up() -> Refused {
+pub(super) fn mixed_up() -> Refused {
     Refused::Fault { what: "an answer to another question".to_owned() }
+}
+
+/// Who says that they ask; of a token only its hash goes further.
+pub(super) fn claim(proof: Proof) -> Result<Claim, Refused> {
+    let who = match proof.who {
+        Who::Front => Claimant::Front,
+        Who::SetUp(operator) if operator.as_str().starts_with("set-up:") => {
+            Claimant::SetUp(operator)
+        }
+        Who::SetUp(_) => return Err(Malformed::Principal.into()),
+        Who::Session(token) => Claimant::Session(token.digest()),
+    };
+    Ok(Claim { who, address: checked_address(proof.address)? })
+}
+
+fn checked_address(address: Option<String>) -> Result<Option<String>, Refused> {
+    match address {
+        Some(text) if text.len() > SHOWN_BYTES_MAX => Err(Malformed::TooLarge.into()),
+        address => Ok(address),
+    }
 }
 
 fn class_label(class: holdfast_base::ElementClass) -> String {
@@ -490,26 +705,10 @@ fn parse(entries: &[Vec<u8>]) -> Result<Vec<Entry>, Refused> {
             return Err(Refused::from(Malformed::TooLarge));
         }
         let entry: Entry = serde_json::from_slice(json).map_err(|_| Malformed::Entry)?;
-        if is_keepers_own(&entry.event) {
+        if is_keepers_own(&entry) {
             return Err(Refused::Entry { kind: entry.event.kind().to_owned() });
         }
         Ok(entry)
     };
     entries.iter().map(parse).collect()
-}
-
-/// Whether only the keeper may say this: it did it, or acts on it after a restart.
-fn is_keepers_own(event: &Event) -> bool {
-    match event {
-        Event::LedgerOpened { .. }
-        | Event::KeyRelease { .. }
-        | Event::PopulationQuery { .. }
-        | Event::ServiceKeyRelease { .. }
-        | Event::BudgetChange { .. }
-        | Event::Forgotten { .. }
-        | Event::KeyChange { .. }
-        | Event::Restored { .. } => true,
-        Event::Containment { action, .. } => action == SUSPENDED || action == LIFTED,
-        _ => false,
-    }
 }

@@ -1,13 +1,16 @@
-//! What the ledger says about principals and the store: suspensions, budgets,
-//! roles, the last commit. Rebuilt from the ledger at start by the same code that
+//! What the ledger says about principals and the store: suspensions, budgets, bulk
+//! grants, who was made, the last commit. Rebuilt from the ledger at start by the same code that
 //! follows it while running.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use holdfast_base::{CommitNumber, LedgerIndex, PrincipalId, Timestamp};
+use holdfast_base::{CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Timestamp};
 use holdfast_ledger::{Entry, Event, Filter, Ledger, Placed, ReadError};
 
-use crate::budget::{Budget, DAY_MS, Usages};
+use super::acts::{organization_account, parse_inbox_scope};
+use super::grants::Grants;
+use crate::budget::{Budget, Usages};
+use crate::people::{Throttle, throttle};
 
 /// `Containment` action that suspends.
 pub(super) const SUSPENDED: &str = "suspended";
@@ -21,13 +24,15 @@ const ROUND: usize = 4_096;
 pub(super) struct Standing {
     suspended: BTreeMap<PrincipalId, String>,
     budgets: HashMap<PrincipalId, Budget>,
-    roles: HashMap<PrincipalId, String>,
+    pub grants: Grants,
+    /// Principals that the keeper made, with their entry.
+    made: HashSet<PrincipalId>,
     last_commit: Option<(CommitNumber, String)>,
 }
 
 impl Standing {
-    /// Follows one durable entry.
-    pub fn observe(&mut self, entry: &Entry) {
+    /// Follows one durable entry, which stands at `index`.
+    pub fn observe(&mut self, entry: &Entry, index: u64) {
         match &entry.event {
             Event::Containment { principal, action, reason, .. } => match action.as_str() {
                 SUSPENDED => self.suspend(principal, reason),
@@ -37,8 +42,9 @@ impl Standing {
             Event::BudgetChange { account, limits, .. } => {
                 self.budgets.insert(account.clone(), Budget::from(*limits));
             }
-            Event::AccountChange { account, role, .. } => {
-                self.roles.insert(account.clone(), role.clone());
+            Event::BulkGrant { .. } => self.grants.observe(entry, index),
+            Event::AccountChange { account, .. } => {
+                self.made.insert(account.clone());
             }
             Event::StoreCommit { commit, chain } => {
                 self.last_commit = Some((*commit, chain.clone()));
@@ -64,26 +70,35 @@ impl Standing {
         self.suspended.iter().map(|(who, why)| (who.clone(), why.clone())).collect()
     }
 
-    /// The budget in force: the principal's own, or that of its role. A front
-    /// process that claims a better role than the ledger knows gains nothing.
-    pub fn budget(&self, principal: &PrincipalId, claimed_role: &str) -> Budget {
-        if let Some(own) = self.budgets.get(principal) {
-            return *own;
-        }
-        let claimed = Budget::for_role(claimed_role);
-        let known = self.roles.get(principal).and_then(|role| Budget::of_known_role(role));
-        known.map_or(claimed, |known| known.stricter(claimed))
+    /// The budget in force: the principal's own, or that of its role.
+    pub fn budget_of(&self, principal: &PrincipalId, role: &str) -> Budget {
+        self.budgets.get(principal).copied().unwrap_or_else(|| Budget::for_role(role))
     }
 
-    /// The budget to compare a change with.
-    pub fn budget_before(&self, principal: &PrincipalId) -> Budget {
-        let role = self.roles.get(principal).map_or("", String::as_str);
-        self.budgets.get(principal).copied().unwrap_or_else(|| Budget::for_role(role))
+    /// What the principals of `organization` may open together.
+    pub fn organization_budget(&self, organization: &OrganizationId) -> Budget {
+        let own = self.budgets.get(&organization_account(organization));
+        own.copied().unwrap_or(Budget::ORGANIZATION)
+    }
+
+    /// Whether the ledger says that the principal was made.
+    pub fn was_made(&self, principal: &PrincipalId) -> bool {
+        self.made.contains(principal)
     }
 
     pub fn last_commit(&self) -> Option<(CommitNumber, String)> {
         self.last_commit.clone()
     }
+}
+
+/// What is rebuilt from the ledger.
+pub(super) struct Rebuilt {
+    pub standing: Standing,
+    pub usages: Usages,
+    pub throttle: Throttle,
+    /// The latest time that is known: the clock's, or the last entry's when the
+    /// clock stepped back in between.
+    pub latest: Timestamp,
 }
 
 /// Rebuilds everything that the keeper knows about principals. Releases are read
@@ -92,26 +107,80 @@ pub(super) fn rebuild(
     ledger: &Ledger,
     releases_from: u64,
     now: Timestamp,
-) -> Result<(Standing, Usages), ReadError> {
+) -> Result<Rebuilt, ReadError> {
+    let mut latest = now;
+    if let Some(last) = ledger.len().checked_sub(1) {
+        latest = latest.max(ledger.get(LedgerIndex(last))?.entry.at);
+    }
     let mut standing = Standing::default();
-    let changes = kinds(&["containment", "budget-change", "account-change"]);
-    each(ledger, &changes, 0, |placed| standing.observe(&placed.entry))?;
+    let changes = kinds(&["containment", "budget-change", "account-change", "bulk-grant"]);
+    each(ledger, &changes, 0, |placed| standing.observe(&placed.entry, placed.index.0))?;
     standing.last_commit = last_commit(ledger)?;
 
     let mut usages = Usages::default();
-    let day_ago = now.plus_millis(-DAY_MS);
-    let releases = Filter { from: Some(day_ago), ..kinds(&["key-release", "population-query"]) };
-    each(ledger, &releases, releases_from, |placed| {
-        let usage = usages.of(&placed.entry.actor.principal);
-        match placed.entry.event {
-            Event::KeyRelease { patient, .. } => usage.record(patient, placed.entry.at),
-            Event::PopulationQuery { named, .. } => {
-                named.into_iter().for_each(|patient| usage.record(patient, placed.entry.at));
+    let from = standing.grants.oldest(latest).map_or(releases_from, |at| at.min(releases_from));
+    let releases = kinds(&["key-release", "population-query", "service-key-release"]);
+    each(ledger, &releases, from, |placed| match &placed.entry.event {
+        Event::KeyRelease { organization, patient, .. } => {
+            count(&mut standing, &mut usages, &placed, organization, *patient);
+        }
+        Event::PopulationQuery { organization, named, .. } => {
+            for patient in named {
+                count(&mut standing, &mut usages, &placed, organization, *patient);
             }
+        }
+        Event::ServiceKeyRelease { scope, .. } => {
+            if let Some((organization, token)) = parse_inbox_scope(scope) {
+                let payload = PatientId::from_bytes(token);
+                usages.of_inbox(&organization).record(payload, placed.entry.at);
+            }
+        }
+        _ => {}
+    })?;
+    standing.grants.sweep(latest);
+    let throttle = rebuild_throttle(ledger, latest)?;
+    Ok(Rebuilt { standing, usages, throttle, latest })
+}
+
+/// Counts one patient whom the entry `placed` told somebody: under the grant that
+/// lived then, or in the budgets of the principal and of its organization.
+fn count(
+    standing: &mut Standing,
+    usages: &mut Usages,
+    placed: &Placed,
+    organization: &OrganizationId,
+    patient: PatientId,
+) {
+    let (at, actor) = (placed.entry.at, &placed.entry.actor);
+    let index = placed.index.0;
+    if standing.grants.replay(&actor.principal, organization, patient, at, index) {
+        return;
+    }
+    usages.of(&actor.principal).record(patient, at);
+    if let Some(home) = &actor.organization {
+        usages.of_organization(home).record(patient, at);
+    }
+}
+
+/// Who has to wait with the next attempt to sign in.
+fn rebuild_throttle(ledger: &Ledger, now: Timestamp) -> Result<Throttle, ReadError> {
+    let throttle = Throttle::default();
+    let from = Some(now.plus_millis(-2 * throttle::WAIT_MS_MAX));
+    let filter = Filter { from, ..kinds(&["refusal", "session"]) };
+    each(ledger, &filter, 0, |placed| {
+        let Entry { at, actor, event, .. } = &placed.entry;
+        let keys = Throttle::keys(actor.principal.as_str(), actor.address.as_deref());
+        match event {
+            Event::Refusal { door, reason, .. }
+                if door == "sign-in" && reason == "wrong-credentials" =>
+            {
+                throttle.failed(&keys, *at);
+            }
+            Event::Session { change } if change == "opened" => throttle.succeeded(&keys),
             _ => {}
         }
     })?;
-    Ok((standing, usages))
+    Ok(throttle)
 }
 
 /// The last state of the store, looked for from the end.
@@ -181,24 +250,19 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_role_gains_nothing_over_the_one_in_the_ledger() {
+    fn a_budget_of_ones_own_goes_over_the_roles() {
         let mut standing = Standing::default();
         let who = principal("dr.okafor");
-        let system = Budget::for_role("system");
-        assert_eq!(standing.budget(&who, "system"), system);
-        standing.observe(&entry(Event::AccountChange {
-            account: who.clone(),
-            change: "created".to_owned(),
-            role: "clinician".to_owned(),
-        }));
-        assert_eq!(standing.budget(&who, "system"), Budget::for_role("clinician"));
-        assert_eq!(standing.budget(&who, "patient"), Budget::for_role("patient"));
-        standing.observe(&entry(Event::BudgetChange {
-            account: who.clone(),
-            limits: [1, 2, 3],
-            reason: "test".to_owned(),
-        }));
-        assert_eq!(standing.budget(&who, "system"), Budget::new(1, 2, 3));
+        let lakeside = OrganizationId::new("lakeside").expect("a valid name");
+        assert_eq!(standing.budget_of(&who, "clinician"), Budget::for_role("clinician"));
+        for account in [who.clone(), organization_account(&lakeside)] {
+            let (limits, reason) = ([1, 2, 3], "test".to_owned());
+            standing.observe(&entry(Event::BudgetChange { account, limits, reason }), 1);
+        }
+        assert_eq!(standing.budget_of(&who, "system"), Budget::new(1, 2, 3));
+        assert_eq!(standing.organization_budget(&lakeside), Budget::new(1, 2, 3));
+        let other = OrganizationId::new("hillside").expect("a valid name");
+        assert_eq!(standing.organization_budget(&other), Budget::ORGANIZATION);
     }
 
     #[test]
@@ -211,12 +275,15 @@ mod tests {
             ("sessions-revoked", true),
             (LIFTED, false),
         ] {
-            standing.observe(&entry(Event::Containment {
-                principal: who.clone(),
-                action: action.to_owned(),
-                reason: "test".to_owned(),
-                incident: None,
-            }));
+            standing.observe(
+                &entry(Event::Containment {
+                    principal: who.clone(),
+                    action: action.to_owned(),
+                    reason: "test".to_owned(),
+                    incident: None,
+                }),
+                1,
+            );
             assert_eq!(standing.is_suspended(&who), suspended, "{action}");
         }
     }

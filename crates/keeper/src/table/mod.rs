@@ -197,6 +197,7 @@ impl KeyTable {
             patients_count: AtomicU64::new(count),
         };
         table.finish_rewrapping_named(now)?;
+        table.add_service_keys(now)?;
         Ok(table)
     }
 
@@ -211,12 +212,31 @@ impl KeyTable {
         Ok(self.steps.step()?)
     }
 
-    /// The service key `name` in all its generations.
-    /// What a copy of the table is made from.
+    /// The database, for what is kept beside the keys, and for copies.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
+    /// Makes the service keys that folders of an earlier version do not have yet.
+    fn add_service_keys(&self, now: Timestamp) -> Result<(), TableError> {
+        let mut held = self.held.write();
+        let (root, root_secret) = held.root.clone();
+        for (name, _) in named::SERVICE {
+            if held.named.contains_key(name) {
+                continue;
+            }
+            let (created, secret) = (now.millis(), Secret::random());
+            let one = Generation { number: FIRST, created, secret, root };
+            let (key, value) = named::row(name, &one, &root_secret);
+            let mut batch = self.batch();
+            batch.insert(&self.spaces.named, key, value);
+            self.commit(batch)?;
+            held.named.insert(name.to_owned(), vec![one]);
+        }
+        Ok(())
+    }
+
+    /// The service key `name` in all its generations.
     pub fn named(&self, name: &str) -> Result<Keys, TableError> {
         let keys = named::keys(&self.held.read().named, name);
         keys.ok_or_else(|| TableError::NoSuchKey { name: name.to_owned() })

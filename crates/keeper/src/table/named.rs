@@ -16,13 +16,14 @@ use crate::root::Roots;
 
 /// Names of the keys that every exchange has, and the labels under which older
 /// folders derived them from the root.
-pub(crate) const SERVICE: [(&str, &str); 6] = [
+pub(crate) const SERVICE: [(&str, &str); 7] = [
     ("system", "holdfast/v1/root/system"),
     ("mpi-seal", "holdfast/v1/root/mpi-seal"),
     ("mpi-token", "holdfast/v1/root/mpi-token"),
     ("ledger-signer", "holdfast/v1/root/ledger-signer"),
     ("ledger-bodies", "holdfast/v1/root/ledger-bodies"),
     ("marks", "holdfast/v1/root/marks"),
+    ("people", "holdfast/v1/root/people"),
 ];
 
 /// Parts of an organization's name, and the labels under which older folders

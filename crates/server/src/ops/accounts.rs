@@ -1,10 +1,12 @@
 //! Who is on the exchange.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
+use super::incidents::principal_named;
 use crate::caller::Asking;
+use crate::error::Failure;
 use crate::state::AppState;
 
 /// `GET /ops/accounts`.
@@ -17,9 +19,36 @@ pub(super) async fn accounts(State(state): State<AppState>, Asking(ask): Asking)
             "organization": account.organization,
             "role": account.role.as_str(),
             "suspended": account.suspended,
+            "closed": account.closed,
         })
     });
     Json(json!({ "accounts": accounts.collect::<Vec<_>>() }))
+}
+
+/// `POST /ops/accounts/{principal}/reset`: new secrets of a person, shown once.
+pub(super) async fn reset(
+    State(state): State<AppState>,
+    Asking(ask): Asking,
+    Path(principal): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    let principal = principal_named(&principal)?;
+    let enrolled = state.exchange.reset_secrets(&ask, &principal, None).await?;
+    Ok(Json(json!({
+        "user": enrolled.id,
+        "password": enrolled.password.expose(),
+        "totp_secret": enrolled.totp_secret.expose(),
+    })))
+}
+
+/// `POST /ops/accounts/{principal}/close`.
+pub(super) async fn close(
+    State(state): State<AppState>,
+    Asking(ask): Asking,
+    Path(principal): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    let principal = principal_named(&principal)?;
+    state.exchange.close_account(&ask, &principal).await?;
+    Ok(Json(json!({ "user": principal, "closed": true })))
 }
 
 /// `GET /ops/organizations`.

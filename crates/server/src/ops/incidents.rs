@@ -68,6 +68,10 @@ pub(super) struct Reason {
 }
 
 impl Reason {
+    pub(super) fn new(reason: String) -> Self {
+        Self { reason }
+    }
+
     pub(super) fn checked(&self) -> Result<&str, Failure> {
         let reason = self.reason.trim();
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
@@ -173,7 +177,7 @@ fn numbered(text: &str) -> Result<IncidentId, Failure> {
     text.parse().map(IncidentId).map_err(|_| Failure::not_found())
 }
 
-fn principal_named(text: &str) -> Result<PrincipalId, Failure> {
+pub(super) fn principal_named(text: &str) -> Result<PrincipalId, Failure> {
     PrincipalId::new(text).map_err(|_| Failure::not_found())
 }
 

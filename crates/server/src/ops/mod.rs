@@ -5,6 +5,7 @@ mod accounts;
 mod durability;
 mod emergencies;
 mod forgetting;
+mod grants;
 mod incidents;
 mod ledger;
 mod question;
@@ -35,6 +36,13 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/ledger/entries", get(ledger::entries))
         .route("/ops/ledger/proof", get(ledger::proof))
         .route("/ops/ledger/bundle", get(ledger::bundle))
+        .route("/ops/grants", get(grants::list).post(grants::propose))
+        .route("/ops/grants/{grant}/approve", post(grants::approve))
+        .route("/ops/grants/{grant}/revoke", post(grants::revoke))
+        .route("/ops/principals/{principal}/budget", post(grants::principal_budget))
+        .route("/ops/organizations/{organization}/budget", post(grants::organization_budget))
+        .route("/ops/accounts/{principal}/reset", post(accounts::reset))
+        .route("/ops/accounts/{principal}/close", post(accounts::close))
         .route("/ops/accounts", get(accounts::accounts))
         .route("/ops/organizations", get(accounts::organizations))
 }

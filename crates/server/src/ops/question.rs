@@ -45,9 +45,9 @@ impl FromRequestParts<AppState> for Question {
         let mut question = Self::parse(parts.uri.query().unwrap_or_default())?;
         // A token stands for its session; the token itself goes no further.
         if let Some(token) = question.token.take() {
-            let session = state.exchange.session_of_token(&token);
+            let session = state.exchange.session_of_token(&token).await?;
             let unknown = || {
-                let text = "no session of this token is known since the server was started";
+                let text = "no session of this token is known, or it ended more than a day ago";
                 Failure::invalid(vec![Issue::error("not-found", "token", text)])
             };
             question.session = Some(session.ok_or_else(unknown)?);

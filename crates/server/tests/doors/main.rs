@@ -86,6 +86,11 @@ impl Doors {
         self.ask(token, Method::GET, url, &[], None).await
     }
 
+    async fn post(&self, token: &str, url: &str, body: &Value) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.ask(token, Method::POST, url, &json, Some(body)).await
+    }
+
     /// Admits the registration of one sample patient; gives its logical id at
     /// `lakeside-family`.
     async fn with_a_patient(&self) -> String {

@@ -119,3 +119,46 @@ async fn a_body_that_is_too_long_is_refused_before_it_is_read_and_only_to_caller
         .header("authorization", format!("Bearer {token}"));
     assert_eq!(doors.send(image, b"x").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p04_a_bulk_grant_goes_through_two_people_over_the_operator_api() {
+    let doors = Doors::open().await;
+    let (security, _) = doors.kit.sign_in_for_token("security-officer").await;
+    let (privacy, officer) = doors.kit.sign_in_for_token("privacy-officer").await;
+    let (clinician, ..) = doors.clinician().await;
+    let proposal = json!({
+        "organization": officer.organization(),
+        "principal": officer.id(),
+        "patients": 500,
+        "reason": "first load",
+    });
+    let propose = |token: String, body: serde_json::Value| {
+        let doors = &doors;
+        async move { doors.post(&token, "/ops/grants", &body).await }
+    };
+    let refused = propose(clinician.clone(), proposal.clone()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let proposed = propose(security.clone(), proposal.clone()).await;
+    assert_eq!(proposed.status, StatusCode::OK);
+    let grant = proposed.json()["grant"].as_str().unwrap().to_owned();
+    let approve = format!("/ops/grants/{grant}/approve");
+    for own in [&security, &privacy, &clinician] {
+        // Who proposed it, who is to use it, who has no business with it.
+        let refused = doors.post(own, &approve, &json!({})).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+    let (administrator, _) = doors.kit.sign_in_for_token("administrator").await;
+    assert_eq!(doors.post(&administrator, &approve, &json!({})).await.status, StatusCode::OK);
+    let listed = doors.get(&privacy, "/ops/grants").await.json();
+    assert_eq!(listed["grants"][0]["grant"], grant.as_str());
+    assert!(listed["grants"][0]["approved_by"].is_string());
+    let revoke = format!("/ops/grants/{grant}/revoke");
+    let revoked = doors.post(&privacy, &revoke, &json!({ "reason": "done" })).await;
+    assert_eq!(revoked.status, StatusCode::OK);
+    assert_eq!(doors.get(&privacy, "/ops/grants").await.json()["grants"], json!([]));
+
+    let budget = json!({"per_minute": 1, "per_hour": 1, "per_day": 1, "reason": "drill"});
+    let url = format!("/ops/organizations/{}/budget", officer.organization());
+    assert_eq!(doors.post(&privacy, &url, &budget).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(doors.post(&security, &url, &budget).await.status, StatusCode::OK);
+}
