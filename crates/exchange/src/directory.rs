@@ -15,6 +15,7 @@ use holdfast_store::{RowWrite, Store, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::ExchangeError;
+use crate::sizes;
 
 /// A keyed token of a search value.
 pub(crate) type Token = [u8; 8];
@@ -177,7 +178,7 @@ impl Listing {
         let place = [&ordinal.to_be_bytes()[..], self.patient.as_bytes()].concat();
         let plain = serde_json::to_vec(self)
             .map_err(|_| ExchangeError::Internal("a listing does not serialise"))?;
-        let sealed = key.seal(&context(&place), &plain);
+        let sealed = key.seal(&context(&place), &sizes::pad_json(plain));
         Ok(RowWrite { table: Table::Directory, key: place, value: Some(sealed) })
     }
 }

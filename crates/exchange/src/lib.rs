@@ -22,6 +22,7 @@ mod population;
 mod privacy;
 mod relation;
 mod secrets;
+mod sizes;
 mod state;
 mod system;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ExchangeError;
+use crate::sizes;
 use crate::state::Exchange;
 
 /// What a system row is; the first byte of its key.
@@ -40,7 +41,7 @@ impl Exchange {
         let key = self.system_key(kind, name);
         let plain = serde_json::to_vec(value)
             .map_err(|_| ExchangeError::Internal("a system row does not serialise"))?;
-        let sealed = self.system().seal(&context(&key), &plain);
+        let sealed = self.system().seal(&context(&key), &sizes::pad_json(plain));
         Ok(RowWrite { table: Table::System, key, value: Some(sealed) })
     }
 

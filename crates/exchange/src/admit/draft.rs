@@ -19,6 +19,7 @@ use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
 use crate::disclose::is_directory_type;
 use crate::population;
+use crate::sizes::{self, Labels};
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
@@ -427,13 +428,18 @@ impl Exchange {
             parts.push((class, keys.class(class)?.seal(&context(class, "body"), &pack(&apart)?)));
         }
         let row = IndexPlain { id: id.to_owned(), entries: index };
-        let row = postcard::to_stdvec(&row)
+        let mut row = postcard::to_stdvec(&row)
             .map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
+        // Reading stops where the row ends.
+        row.resize(sizes::padded(row.len()), 0);
         // The row is opened by every search of the type, so it is sealed under the
         // class that such a search is permitted: the body's own.
+        let labels = Labels::of(&arrival.organization, &key, version);
+        let first = sizes::masked(labels.label(class));
         let index =
-            [&[class as u8][..], &keys.class(class)?.seal(&context(class, "index"), &row)].concat();
+            [&[first][..], &keys.class(class)?.seal(&context(class, "index"), &row)].concat();
         let classes: ClassSet = parts.iter().map(|(class, _)| *class).collect();
+        let parts = parts.into_iter().map(|(class, part)| (labels.label(class), part)).collect();
         draft.touches.entry(key.patient).or_default().push(Touch {
             resource_type: resource_type.clone(),
             id: id.to_owned(),
@@ -537,6 +543,7 @@ pub(crate) fn pack(value: &Value) -> Result<Vec<u8>, ExchangeError> {
     let plain = serde_json::to_vec(value)
         .map_err(|_| ExchangeError::Internal("a resource does not serialise"))?;
     zstd::bulk::compress(&plain, ZSTD_LEVEL)
+        .map(sizes::pad_compressed)
         .map_err(|_| ExchangeError::Internal("a resource does not compress"))
 }
 

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::draft::Draft;
 use super::{Admission, Arrival, KeptOutcome, Matched, Outcome, format_name};
 use crate::people::Organization;
-use crate::population;
 use crate::state::{Exchange, server_actor};
 use crate::{Ask, ExchangeError};
+use crate::{population, sizes};
 
 /// Entries that a committed transaction owes the ledger.
 #[derive(Serialize, Deserialize)]
@@ -187,9 +187,13 @@ impl Exchange {
         rows.push(RowWrite {
             table: Table::Outbox,
             key: intent_key.clone(),
-            value: Some(self.system().seal(&intent_context(&intent_key), &intent_bytes(&intent)?)),
+            value: Some(
+                self.system()
+                    .seal(&intent_context(&intent_key), &sizes::pad_json(intent_bytes(&intent)?)),
+            ),
         });
         rows.extend(population::delta_rows(&arrival.organization, draft.delta));
+        let kept = sizes::pad_json(kept);
         let outcome_sealed = self.system().seal(&outcome_context(arrival.message), &kept);
         let committed = self
             .commit(Transaction {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::admit::IndexPlain;
 use crate::people::Organization;
+use crate::sizes::{self, Labels};
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
@@ -20,6 +21,7 @@ const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A search row, opened.
 pub(crate) struct OpenRow {
     pub row: IndexRow,
+    pub class: ElementClass,
     pub id: String,
     pub entries: Vec<IndexEntry>,
 }
@@ -96,6 +98,21 @@ impl Exchange {
         Ok(ResourceKey { organization: organization.ordinal, patient, type_code, id_token })
     }
 
+    /// The sealed parts of a stored version with their classes.
+    pub(crate) fn parts<'a>(
+        &self,
+        organization: &OrganizationId,
+        stored: &'a Stored,
+    ) -> Result<Vec<(ElementClass, &'a [u8])>, ExchangeError> {
+        let sealed = &stored.sealed;
+        let parts = sealed.parts.iter().map(|(label, part)| (*label, part.as_slice()));
+        if !sizes::is_masked(&sealed.index) {
+            return Ok(parts.collect());
+        }
+        let labels = Labels::of(&*self.organization(organization)?, &stored.key, sealed.version);
+        Ok(parts.map(|(label, part)| (labels.class(label), part)).collect())
+    }
+
     /// Opens the parts of a stored version that `keys` cover and puts them together.
     /// What is kept apart and not covered stays as it was masked when it was stored.
     pub(crate) fn open_body(
@@ -108,8 +125,8 @@ impl Exchange {
         let resource_type = holdfast_fhir::type_name(stored.key.type_code)
             .ok_or(ExchangeError::Internal("a stored type is unknown"))?;
         let mut body = Value::Null;
-        for (class, sealed) in &stored.sealed.parts {
-            if !keys.classes().contains(*class) {
+        for (class, sealed) in self.parts(organization, stored)? {
+            if !keys.classes().contains(class) {
                 continue;
             }
             let context = SealContext {
@@ -118,11 +135,11 @@ impl Exchange {
                 resource_type,
                 id,
                 version: stored.sealed.version,
-                class: *class,
+                class,
                 part: "body",
             };
-            let part = unpack(&keys.class(*class)?.open(&context, sealed)?)?;
-            if *class == ElementClass::GovernmentId {
+            let part = unpack(&keys.class(class)?.open(&context, sealed)?)?;
+            if class == ElementClass::GovernmentId {
                 holdfast_fhir::join_government_ids(&mut body, &part);
             } else {
                 body = part;
@@ -139,7 +156,8 @@ impl Exchange {
         keys: &PatientKeys,
     ) -> Result<Option<OpenRow>, ExchangeError> {
         let Some((class, sealed)) = row.index.split_first() else { return Ok(None) };
-        let class = ElementClass::ALL.into_iter().find(|c| *c as u8 == *class);
+        let labels = Labels::of(organization, &row.key, row.version);
+        let class = sizes::class_named(&labels, *class);
         let class = class.ok_or(ExchangeError::Internal("a search row has an unknown class"))?;
         if !keys.classes().contains(class) {
             return Ok(None);
@@ -161,7 +179,7 @@ impl Exchange {
             .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
         let entries = search::decode(&plain.entries)
             .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
-        Ok(Some(OpenRow { row, id: plain.id, entries }))
+        Ok(Some(OpenRow { row, class, id: plain.id, entries }))
     }
 }
 

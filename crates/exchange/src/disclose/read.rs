@@ -146,7 +146,8 @@ impl Exchange {
         stored: &Stored,
     ) -> Result<Disclosed, ExchangeError> {
         let resource = self.open_body(opened.organization.id(), id, stored, &opened.keys)?;
-        let parts: ClassSet = stored.sealed.parts.iter().map(|(class, _)| *class).collect();
+        let parts = self.parts(opened.organization.id(), stored)?;
+        let parts: ClassSet = parts.into_iter().map(|(class, _)| class).collect();
         Ok(Disclosed {
             resource_type: resource["resourceType"].as_str().unwrap_or_default().to_owned(),
             resource,

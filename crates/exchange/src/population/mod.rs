@@ -209,10 +209,8 @@ fn posted_row(open: &OpenRow) -> Option<PostedResource> {
     if open.row.deleted {
         return None;
     }
-    let class = *open.row.index.first()?;
-    let class = ElementClass::ALL.into_iter().find(|c| *c as u8 == class)?;
     let resource_type = holdfast_fhir::type_name(open.row.key.type_code)?;
-    posted(&open.row.key, class, &open.id, open.row.last_updated, resource_type, &open.entries)
+    posted(&open.row.key, open.class, &open.id, open.row.last_updated, resource_type, &open.entries)
 }
 
 fn context(key: &[u8]) -> String {
