@@ -17,6 +17,7 @@ mod disclose;
 mod durable;
 mod error;
 mod keyring;
+mod packing;
 mod people;
 mod population;
 mod privacy;

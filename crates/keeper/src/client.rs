@@ -18,13 +18,14 @@ use holdfast_base::{
 };
 use holdfast_ledger::{Entry, ExportOptions, Filter, Placed, TouchedRecord};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
+use crate::frames::{FrameReader, write_frames};
 use crate::inbox::{InboxSealer, KeptPayload};
 use crate::net::KeeperAddress;
 use crate::people::Proof;
@@ -33,7 +34,7 @@ use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
     Answer, BudgetOwner, FrameError, KeeperStatus, Request, VERSION, WireOrganization, WireRelease,
-    decode, encode, read_frame,
+    decode, encode,
 };
 use crate::sealing::{PatientKeys, SystemKey};
 use crate::tokens::TokenKey;
@@ -611,7 +612,7 @@ impl Connection {
         let other_version = Arc::new(AtomicU8::new(0));
         let reading = read_answers(reader, Arc::clone(&waiting), Arc::clone(&other_version));
         let tasks = [
-            tokio::spawn(write_frames(writer, queue, Arc::clone(&waiting))).abort_handle(),
+            tokio::spawn(write_requests(writer, queue, Arc::clone(&waiting))).abort_handle(),
             tokio::spawn(reading).abort_handle(),
         ];
         Self { frames, waiting, other_version, tasks }
@@ -636,18 +637,15 @@ impl Drop for Connection {
     }
 }
 
-async fn write_frames(
+async fn write_requests(
     mut writer: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
     waiting: Arc<Waiting>,
 ) {
-    while let Some(frame) = queue.recv().await {
-        if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
-            // What the keeper said last is read before it is given up.
-            return;
-        }
+    if write_frames(&mut writer, &mut queue).await.is_ok() {
+        waiting.lock().take();
     }
-    waiting.lock().take();
+    // Otherwise what the keeper said last is read before it is given up.
 }
 
 async fn read_answers(
@@ -655,7 +653,8 @@ async fn read_answers(
     waiting: Arc<Waiting>,
     other_version: Arc<AtomicU8>,
 ) {
-    while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
+    let mut frames = FrameReader::new(&mut reader);
+    while let Ok(Some(Ok(frame))) = frames.next().await {
         let (id, answer) = match decode::<Answer>(&frame) {
             Ok((id, Ok(answer))) => (id, answer),
             Err(FrameError::OtherVersion(theirs)) => {

@@ -61,12 +61,19 @@ impl Keys {
         std::iter::once(&self.newest).chain(older).map(|(number, secret)| (*number, secret))
     }
 
-    /// The key that `label` names under each generation of this one.
-    pub fn derive(&self, label: &str) -> Self {
-        Self {
-            newest: (self.newest.0, self.newest.1.derive(label)),
-            older: self.older.iter().map(|(n, secret)| (*n, secret.derive(label))).collect(),
+    /// The keys that `labels` name under each generation of this one. The half of
+    /// the work that they share is done once.
+    pub fn derive_all(&self, labels: &[String]) -> Vec<Self> {
+        let newest = self.newest.1.derive_all(labels).into_iter();
+        let mut derived: Vec<Self> = newest
+            .map(|secret| Self { newest: (self.newest.0, secret), older: Vec::new() })
+            .collect();
+        for (number, secret) in &self.older {
+            for (keys, older) in derived.iter_mut().zip(secret.derive_all(labels)) {
+                keys.older.push((*number, older));
+            }
         }
+        derived
     }
 
     /// Seals with the newest generation.

@@ -5,6 +5,7 @@ mod budget;
 mod client;
 mod client_keys;
 mod error;
+mod frames;
 mod inbox;
 mod keyring;
 mod measure;

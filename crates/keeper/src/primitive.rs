@@ -11,6 +11,8 @@
 //!
 //! **Derivation.** HKDF-SHA-256 (RFC 5869), salt `holdfast/v1`, info = label.
 
+use std::sync::{Arc, OnceLock};
+
 use aws_lc_rs::{aead, cmac, hkdf};
 use holdfast_base::fill_random;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,13 +30,22 @@ pub(crate) const OVERHEAD_BYTES: usize = 1 + NONCE_BYTES + TAG_BYTES;
 
 /// 32 secret bytes: wiped when dropped, printed by nothing.
 #[derive(Clone)]
-pub(crate) struct Secret(Zeroizing<[u8; 32]>);
+pub(crate) struct Secret {
+    bytes: Zeroizing<[u8; 32]>,
+    /// The key schedule of the message keys' derivation, once it was needed. The
+    /// library wipes it with its memory when the last clone is dropped.
+    mac: OnceLock<Arc<cmac::Key>>,
+}
 
 impl Secret {
     pub(crate) fn random() -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         fill_random(&mut *bytes);
-        Self(bytes)
+        Self::of(bytes)
+    }
+
+    fn of(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self { bytes, mac: OnceLock::new() }
     }
 
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
@@ -43,21 +54,31 @@ impl Secret {
             return None;
         }
         secret.copy_from_slice(bytes);
-        Some(Self(secret))
+        Some(Self::of(secret))
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
     }
 
     /// The key that `label` names under this one.
     pub(crate) fn derive(&self, label: &str) -> Self {
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"holdfast/v1").extract(&*self.0);
-        let mut derived = Zeroizing::new([0; 32]);
-        prk.expand(&[label.as_bytes()], hkdf::HKDF_SHA256)
-            .and_then(|material| material.fill(&mut *derived))
-            .expect("HKDF-SHA-256 always gives 32 bytes");
-        Self(derived)
+        let [derived] = self.derive_all(&[label]).try_into().expect("one label, one key");
+        derived
+    }
+
+    /// The keys that `labels` name under this one, in their order. The extracting
+    /// half of HKDF is done once.
+    pub(crate) fn derive_all(&self, labels: &[impl AsRef<str>]) -> Vec<Self> {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"holdfast/v1").extract(&*self.bytes);
+        let derive = |label: &str| {
+            let mut derived = Zeroizing::new([0; 32]);
+            prk.expand(&[label.as_bytes()], hkdf::HKDF_SHA256)
+                .and_then(|material| material.fill(&mut *derived))
+                .expect("HKDF-SHA-256 always gives 32 bytes");
+            Self::of(derived)
+        };
+        labels.iter().map(|label| derive(label.as_ref())).collect()
     }
 
     /// Seals `plaintext` in the place that `aad` names.
@@ -111,12 +132,15 @@ impl Secret {
 
     /// The AES-256-GCM key and nonce of one message. C2SP XAES-256-GCM.
     fn message_key(&self, nonce: &[u8; NONCE_BYTES]) -> (aead::LessSafeKey, aead::Nonce) {
-        let mac_key = cmac::Key::new(cmac::AES_256, &*self.0).expect("32 bytes are an AES-256 key");
+        let mac_key = self.mac.get_or_init(|| {
+            let key = cmac::Key::new(cmac::AES_256, &*self.bytes);
+            Arc::new(key.expect("32 bytes are an AES-256 key"))
+        });
         let mut derived = Zeroizing::new([0; 32]);
         for (counter, half) in (1..=2).zip(derived.chunks_exact_mut(16)) {
             let mut block = [0, counter, b'X', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             block[4..].copy_from_slice(&nonce[..12]);
-            let tag = cmac::sign(&mac_key, &block).expect("CMAC of one block cannot fail");
+            let tag = cmac::sign(mac_key, &block).expect("CMAC of one block cannot fail");
             half.copy_from_slice(tag.as_ref());
         }
         let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*derived)
@@ -137,13 +161,13 @@ impl std::fmt::Debug for Secret {
 /// wiped after use.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        self.bytes.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <[u8; 32]>::deserialize(deserializer).map(|bytes| Self(Zeroizing::new(bytes)))
+        <[u8; 32]>::deserialize(deserializer).map(|bytes| Self::of(Zeroizing::new(bytes)))
     }
 }
 

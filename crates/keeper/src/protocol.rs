@@ -16,7 +16,6 @@ use holdfast_base::{
 use holdfast_ledger::{ExportOptions, Filter};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use crate::budget::Budget;
@@ -50,8 +49,8 @@ pub(crate) const REASON_BYTES_MAX: usize = 512;
 /// Length of a password, a sign-in name, a code or an address.
 pub(crate) const SHOWN_BYTES_MAX: usize = 256;
 
-const LENGTH_BYTES: usize = 4;
-const HEADER_BYTES: usize = 1 + 8;
+pub(crate) const LENGTH_BYTES: usize = 4;
+pub(crate) const HEADER_BYTES: usize = 1 + 8;
 
 /// A release that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -451,26 +450,6 @@ pub(crate) fn decode<T: DeserializeOwned>(
     Ok((u64::from_be_bytes(*id), body))
 }
 
-/// Reads one frame without its length; nothing at the end of the stream.
-pub(crate) async fn read_frame(
-    from: &mut (impl AsyncRead + Unpin),
-) -> std::io::Result<Option<Result<Zeroizing<Vec<u8>>, FrameError>>> {
-    let length = match from.read_u32().await {
-        Ok(length) => length as usize,
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if length > FRAME_BYTES_MAX {
-        return Ok(Some(Err(FrameError::TooLarge)));
-    }
-    if length < HEADER_BYTES {
-        return Ok(Some(Err(FrameError::TooShort)));
-    }
-    let mut frame = Zeroizing::new(vec![0; length]);
-    from.read_exact(&mut frame).await?;
-    Ok(Some(Ok(frame)))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -701,15 +680,6 @@ mod tests {
         let mut frame = encode(1, &Request::Status).expect("encodes");
         frame.push(0);
         assert_eq!(decode::<Request>(&frame[4..]), Ok((1, Err(FrameError::Body))));
-    }
-
-    #[tokio::test]
-    async fn a_length_beyond_the_bound_is_refused_before_anything_is_allocated() {
-        let mut bytes: &[u8] = &[0xff; 8];
-        let frame = read_frame(&mut bytes).await.expect("reads").expect("not the end");
-        assert_eq!(frame.expect_err("refused"), FrameError::TooLarge);
-        let mut none: &[u8] = &[];
-        assert!(read_frame(&mut none).await.expect("reads").is_none());
     }
 
     proptest! {

@@ -247,11 +247,6 @@ impl<'a> Batch<'a> {
         self.position
     }
 
-    /// Whether nothing was admitted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
     /// The lowest message that the batch puts among those that wait.
     pub(crate) fn first_pending(&self) -> Option<MessageId> {
         let written = self.writes.range((Space::Pending, Vec::new())..);

@@ -35,6 +35,7 @@ mod migrate;
 mod model;
 mod past;
 mod queue;
+mod recent;
 mod segment;
 mod snapshot;
 mod store;

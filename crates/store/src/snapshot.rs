@@ -10,6 +10,7 @@ use crate::error::ReadError;
 use crate::folder::Folder;
 use crate::layout::{self, after_prefix, damaged, resource_bytes, version_key};
 use crate::model::{IndexRow, Kept, KeptRow, ResourceKey, Stored};
+use crate::recent::Recent;
 use crate::transaction::Table;
 
 /// A consistent view of the engine and where the store stood. Keeps the engine
@@ -21,6 +22,7 @@ pub(crate) struct Pinned {
     /// others until they are compacted away; this passes them over.
     pub(crate) pending_from: MessageId,
     pub(crate) store_id: [u8; 16],
+    pub(crate) recent: Arc<Recent>,
     _engine: Arc<dyn Engine>,
     _folder: Arc<Folder>,
 }
@@ -32,6 +34,7 @@ impl Pinned {
         position: Position,
         pending_from: MessageId,
         store_id: [u8; 16],
+        recent: Arc<Recent>,
         engine: Arc<dyn Engine>,
         folder: Arc<Folder>,
     ) -> Self {
@@ -44,7 +47,7 @@ impl Pinned {
                 .and_then(|key| layout::read_message_key(Space::Pending, &key))
                 .unwrap_or(pending_from),
         };
-        Self { view, position, pending_from, store_id, _engine: engine, _folder: folder }
+        Self { view, position, pending_from, store_id, recent, _engine: engine, _folder: folder }
     }
 }
 
@@ -80,7 +83,14 @@ impl Snapshot {
     /// [`ReadError`] when the store is damaged or the engine fails, here and in
     /// every other read.
     pub fn current(&self, key: &ResourceKey) -> Result<Option<Stored>, ReadError> {
-        self.current_index(key)?.map(|row| self.body(row)).transpose()
+        let resource = resource_bytes(key);
+        if let Some(held) = self.pinned.recent.get(&resource, self.commit) {
+            return Ok(Some(Stored::clone(&held)));
+        }
+        let Some(row) = self.current_index(key)? else { return Ok(None) };
+        let stored = Arc::new(self.body(row)?);
+        self.pinned.recent.put(resource, Arc::clone(&stored), self.commit);
+        Ok(Some(Arc::unwrap_or_clone(stored)))
     }
 
     /// [`current`](Self::current) without the body.

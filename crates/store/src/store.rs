@@ -17,6 +17,7 @@ use crate::location::{self, Opened, StoreLocation};
 use crate::model::KeptPayload;
 use crate::past;
 use crate::queue::Queue;
+use crate::recent::Recent;
 use crate::snapshot::{Pinned, Snapshot};
 use crate::transaction::{Committed, Transaction};
 use crate::writer::Writer;
@@ -71,8 +72,9 @@ impl Store {
         check::recent(view.as_ref(), &store_id, &position)?;
         check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
         let past_after = past::read_after(view.as_ref())?;
-        let (first, own, its) = (MessageId(0), engine.clone(), folder.clone());
-        let pinned = Pinned::new(view, position, first, store_id, own, its);
+        let (first, recent) = (MessageId(0), Arc::new(Recent::default()));
+        let (own, its) = (engine.clone(), folder.clone());
+        let pinned = Pinned::new(view, position, first, store_id, recent, own, its);
         let shared = Arc::new(Shared {
             queue: Queue::default(),
             published: RwLock::new(Arc::new(pinned)),

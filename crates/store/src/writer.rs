@@ -85,16 +85,18 @@ impl Writer {
         let pending_from = batch
             .first_pending()
             .map_or(before.pending_from, |first| first.min(before.pending_from));
-        let (past_after, wrote) = (batch.past_after(), !batch.is_empty());
-        let written = if batch.is_empty() {
+        let past_after = batch.past_after();
+        let writes = batch.into_writes();
+        let written = if writes.is_empty() {
             Ok(Settled::Written)
         } else {
-            self.write_durably(&batch.into_writes(), position, &mut admitted)
+            self.write_durably(&writes, position, &mut admitted)
         };
         match written {
             Ok(Settled::Written) => {
                 self.past_after = past_after;
-                if wrote {
+                if !writes.is_empty() {
+                    before.recent.forget(&writes, position.commit);
                     self.publish(position, pending_from);
                 }
                 for (answer, receipt) in admitted {
@@ -182,8 +184,10 @@ impl Writer {
             tracing::error!(commit = position.commit.0, %error, "the watermark stands still");
         }
         let Shared { engine, folder, published, store_id, .. } = &*self.shared;
+        let recent = published.read().recent.clone();
         let (own, its) = (engine.clone(), folder.clone());
-        let pinned = Pinned::new(engine.view(), position, pending_from, *store_id, own, its);
+        let view = engine.view();
+        let pinned = Pinned::new(view, position, pending_from, *store_id, recent, own, its);
         *published.write() = Arc::new(pinned);
     }
 }

@@ -18,13 +18,11 @@ use super::subject::{Changes, Subject, requested_id};
 use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
 use crate::disclose::is_directory_type;
+use crate::packing;
 use crate::population;
 use crate::sizes::{self, Labels};
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
-
-/// zstd level of stored bodies: level 3 is where ratio stops paying for time.
-const ZSTD_LEVEL: i32 = 3;
 
 /// A transaction in the making, with what the ledger will say of it.
 #[derive(Default)]
@@ -50,6 +48,36 @@ struct Placed<'a> {
     id: String,
 }
 
+/// What every step of a draft goes by.
+struct Writing<'a> {
+    arrival: &'a Arrival<'a>,
+    /// Where the payload's own references lead.
+    urls: HashMap<String, String>,
+    keys: HashMap<PatientId, Arc<PatientKeys>>,
+    now: Timestamp,
+}
+
+impl Writing<'_> {
+    fn keys_of(&self, patient: PatientId) -> Result<&PatientKeys, ExchangeError> {
+        let keys = self.keys.get(&patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
+        Ok(keys)
+    }
+}
+
+/// Where a version goes, and what stands there.
+struct Slot<'a> {
+    /// Place in the payload.
+    entry: usize,
+    key: ResourceKey,
+    id: &'a str,
+    /// The current version's number, deleted or not.
+    current: Option<u64>,
+    /// What it says, unless it is deleted.
+    before: Option<Value>,
+    /// What it has in the index over all patients.
+    was: Option<PostedResource>,
+}
+
 impl Exchange {
     /// Builds the transaction of a converted payload. Reads the store as it is
     /// now; the preconditions make sure that it still is when it is committed.
@@ -59,7 +87,6 @@ impl Exchange {
         converted: &Converted,
     ) -> Result<Draft, ExchangeError> {
         let organization = &arrival.organization;
-        let now = self.now();
         let mut draft = Draft::default();
 
         let patient = converted.patient.as_ref();
@@ -71,18 +98,16 @@ impl Exchange {
         }
         let placed = self.place_all(arrival, converted, subject.as_ref(), &mut urls)?;
         let keys = self.keys_for_writing(arrival, subject.as_ref(), &placed).await?;
+        let writing = Writing { arrival, urls, keys, now: self.now() };
 
         if let (Some(patient), Some(subject)) = (patient, &subject) {
-            let changes = self.changes(converted, now);
-            self.draft_patient(
-                arrival, converted, patient, subject, &changes, &urls, &keys, &mut draft,
-            )?;
+            self.draft_patient(&writing, converted, patient, subject, &mut draft)?;
             if let PatientEvent::Merge { retired } = &converted.event {
                 self.draft_merge(arrival, retired, subject, &mut draft).await?;
             }
         }
         for item in &placed {
-            self.draft_resource(arrival, item, &urls, &keys, now, &mut draft)?;
+            self.draft_resource(&writing, item, &mut draft)?;
         }
         Ok(draft)
     }
@@ -244,21 +269,18 @@ impl Exchange {
         changes
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of draft(), split off for its length")]
     fn draft_patient(
         &self,
-        arrival: &Arrival<'_>,
+        writing: &Writing<'_>,
         converted: &Converted,
         patient: &Value,
         subject: &Subject,
-        changes: &Changes,
-        urls: &HashMap<String, String>,
-        keys: &HashMap<PatientId, Arc<PatientKeys>>,
         draft: &mut Draft,
     ) -> Result<(), ExchangeError> {
+        let Writing { arrival, urls, now, .. } = writing;
         let organization = &arrival.organization;
-        let now = self.now();
-        let keys = keys.get(&subject.patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
+        let changes = self.changes(converted, *now);
+        let keys = writing.keys_of(subject.patient)?;
         let key = self.key_of(arrival, subject.patient, "Patient", &subject.logical_id)?;
         let current = self.store().snapshot().current(&key).map_err(ExchangeError::store)?;
         let before = match &current {
@@ -279,41 +301,33 @@ impl Exchange {
             (None, _) => patient.clone(),
         };
         holdfast_fhir::rewrite_references(&mut merged, &|url| urls.get(url).cloned());
-        let (listing, matched) = self.listing_for(organization, subject, &merged, changes, now);
+        let (listing, matched) = self.listing_for(organization, subject, &merged, &changes, *now);
         for locate in self.identifier_keys(organization, &merged) {
             self.locate_row(locate, subject.patient, draft)?;
         }
         draft.matched = matched;
         draft.rows.push(listing.row(self.features_key(), organization.ordinal)?);
         draft.listings.push(listing);
-        let entry = converted.patient_entry.unwrap_or(0);
         let was = self.posted(organization, current.as_ref(), keys)?;
-        self.put(
-            arrival,
-            entry,
+        let slot = Slot {
+            entry: converted.patient_entry.unwrap_or(0),
             key,
-            &subject.logical_id,
-            merged,
-            current.map(|s| s.sealed.version),
+            id: &subject.logical_id,
+            current: current.map(|stored| stored.sealed.version),
             before,
             was,
-            keys,
-            now,
-            draft,
-        )
+        };
+        self.put(writing, slot, merged, draft)
     }
 
     fn draft_resource(
         &self,
-        arrival: &Arrival<'_>,
+        writing: &Writing<'_>,
         item: &Placed<'_>,
-        urls: &HashMap<String, String>,
-        keys: &HashMap<PatientId, Arc<PatientKeys>>,
-        now: Timestamp,
         draft: &mut Draft,
     ) -> Result<(), ExchangeError> {
-        let keys =
-            keys.get(&item.subject.patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
+        let Writing { arrival, urls, .. } = writing;
+        let keys = writing.keys_of(item.subject.patient)?;
         let mut resource = item.source.resource.clone();
         holdfast_fhir::rewrite_references(&mut resource, &|url| urls.get(url).cloned());
         let resource_type = item.source.resource_type().to_owned();
@@ -352,40 +366,22 @@ impl Exchange {
                 "If-Match with another version than the current one",
             ));
         }
-        self.put(
-            arrival,
-            item.source.entry,
-            key,
-            &item.id,
-            resource,
-            version,
-            before,
-            was,
-            keys,
-            now,
-            draft,
-        )
+        let slot =
+            Slot { entry: item.source.entry, key, id: &item.id, current: version, before, was };
+        self.put(writing, slot, resource, draft)
     }
 
     /// Seals one resource into the draft, unless it is what is stored already.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the facts of one version; a struct would name them twice"
-    )]
     fn put(
         &self,
-        arrival: &Arrival<'_>,
-        entry: usize,
-        key: ResourceKey,
-        id: &str,
+        writing: &Writing<'_>,
+        slot: Slot<'_>,
         resource: Value,
-        current: Option<u64>,
-        before: Option<Value>,
-        was: Option<PostedResource>,
-        keys: &PatientKeys,
-        now: Timestamp,
         draft: &mut Draft,
     ) -> Result<(), ExchangeError> {
+        let Writing { arrival, now, .. } = writing;
+        let Slot { entry, key, id, current, before, was } = slot;
+        let (keys, now) = (writing.keys_of(key.patient)?, *now);
         let resource_type = resource["resourceType"].as_str().unwrap_or_default().to_owned();
         let changed = before.as_ref().is_none_or(|before| content(before) != content(&resource));
         let version = if changed { current.unwrap_or(0) + 1 } else { current.unwrap_or(1) };
@@ -422,10 +418,13 @@ impl Exchange {
             part,
         };
         let mut parts =
-            vec![(class, keys.class(class)?.seal(&context(class, "body"), &pack(&body)?))];
+            vec![(class, keys.class(class)?.seal(&context(class, "body"), &packing::pack(&body)?))];
         if let Some(apart) = apart {
             let class = ElementClass::GovernmentId;
-            parts.push((class, keys.class(class)?.seal(&context(class, "body"), &pack(&apart)?)));
+            parts.push((
+                class,
+                keys.class(class)?.seal(&context(class, "body"), &packing::pack(&apart)?),
+            ));
         }
         let row = IndexPlain { id: id.to_owned(), entries: index };
         let mut row = postcard::to_stdvec(&row)
@@ -536,15 +535,6 @@ impl Draft {
 pub(crate) struct IndexPlain {
     pub id: String,
     pub entries: Vec<u8>,
-}
-
-/// Compressed JSON.
-pub(crate) fn pack(value: &Value) -> Result<Vec<u8>, ExchangeError> {
-    let plain = serde_json::to_vec(value)
-        .map_err(|_| ExchangeError::Internal("a resource does not serialise"))?;
-    zstd::bulk::compress(&plain, ZSTD_LEVEL)
-        .map(sizes::pad_compressed)
-        .map_err(|_| ExchangeError::Internal("a resource does not compress"))
 }
 
 /// The resource with its id and the server's meta elements, in the order in

@@ -10,13 +10,11 @@ use holdfast_store::{IndexRow, ResourceKey, Stored};
 use serde_json::Value;
 
 use crate::admit::IndexPlain;
+use crate::packing;
 use crate::people::Organization;
 use crate::sizes::{self, Labels};
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
-
-/// Largest resource that is decompressed: what the doors accept, and room.
-const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// A search row, opened.
 pub(crate) struct OpenRow {
@@ -138,7 +136,7 @@ impl Exchange {
                 class,
                 part: "body",
             };
-            let part = unpack(&keys.class(class)?.open(&context, sealed)?)?;
+            let part = packing::unpack(&keys.class(class)?.open(&context, sealed)?)?;
             if class == ElementClass::GovernmentId {
                 holdfast_fhir::join_government_ids(&mut body, &part);
             } else {
@@ -181,15 +179,4 @@ impl Exchange {
             .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
         Ok(Some(OpenRow { row, class, id: plain.id, entries }))
     }
-}
-
-fn unpack(packed: &[u8]) -> Result<Value, ExchangeError> {
-    let plain = zstd::bulk::decompress(packed, decompressed_bytes(packed))
-        .map_err(|_| ExchangeError::Internal("a stored body does not decompress"))?;
-    serde_json::from_slice(&plain).map_err(|_| ExchangeError::Internal("a stored body is no JSON"))
-}
-
-fn decompressed_bytes(packed: &[u8]) -> usize {
-    let declared = zstd::bulk::Decompressor::upper_bound(packed).unwrap_or(BODY_BYTES_MAX);
-    declared.min(BODY_BYTES_MAX)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast_base::{OrganizationId, PatientId};
 use holdfast_ledger::{Entry, ExportOptions, Filter, Ledger};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use super::scribe::{Job, Outcome, Task};
 use super::sign_in::{Door, open_session};
 use super::{StartError, population};
 use crate::error::{Malformed, Refused};
+use crate::frames::{FrameReader, write_frames};
 use crate::inbox;
 use crate::keyring::Keys;
 use crate::people::{ImportedPrincipal, Kind, NewPrincipal, PrincipalRow, Proof, Who};
@@ -29,7 +30,6 @@ use crate::protocol::{
     Answer, ENTRIES_COUNT_MAX, FrameError, GrantStep, IMPORT_COUNT_MAX, KeeperStatus, PART_BYTES,
     PATIENTS_COUNT_MAX, PAYLOADS_COUNT_MAX, REASON_BYTES_MAX, Request, SHOWN_BYTES_MAX, VERSION,
     WireOrganization, WirePayload, WireRelease, WireSecrets, WireServiceKeys, decode, encode_sized,
-    read_frame,
 };
 use crate::public;
 use crate::table::{KeyTable, Organization};
@@ -42,6 +42,8 @@ const WRITE_QUEUE_MAX: usize = 64;
 const CONNECTIONS_MAX: usize = 64;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last answers to a peer that sends no more may take.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Up to so many patients, looking up and deriving is not worth another thread.
 const INLINE_PATIENTS_MAX: usize = 4;
 
@@ -144,7 +146,8 @@ async fn serve_connection(
     // is written all the same.
     let mut requests = JoinSet::new();
     let reading = async {
-        while let Ok(Some(Ok(frame))) = read_frame(&mut reader).await {
+        let mut frames_in = FrameReader::new(&mut reader);
+        while let Ok(Some(Ok(frame))) = frames_in.next().await {
             let (id, request) = match decode::<Request>(&frame) {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -168,35 +171,12 @@ async fn serve_connection(
             });
         }
     };
-    let writing = async {
-        while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! { () = reading => drop(frames), () = writing => return }
-    // The last word to a peer of another version.
-    while let Ok(frame) = queue.try_recv() {
-        if writer.write_all(&frame).await.is_err() {
-            return;
-        }
-    }
-    let _ = writer.flush().await;
-}
-
-/// A peer of another version is told so, in a frame that says which version this is.
-async fn refuse_frame(error: FrameError, frames: &Frames) {
-    let FrameError::OtherVersion(theirs) = error else { return };
-    tracing::error!(
-        theirs,
-        ours = VERSION,
-        "a front process of another protocol version was refused: run the same version of \
-         Holdfast on both sides"
-    );
-    if let Ok(frame) = encode_sized(0, &Answer::Refused(Malformed::Request.into()), 64) {
-        let _ = frames.send(frame).await;
-    }
+    let writing = write_frames(&mut writer, &mut queue);
+    tokio::pin!(writing);
+    tokio::select! { () = reading => drop(frames), _ = &mut writing => return }
+    requests.shutdown().await;
+    // The last word to a peer of another version, and what was answered by now.
+    let _ = tokio::time::timeout(LAST_WORD, writing).await;
 }
 
 /// Where the answers to one request go.
@@ -227,10 +207,8 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
             let (patients_count, classes) = (asked.patients.len(), asked.classes);
             let keys = shared.release(asked).await?;
             let derive = move || -> Vec<Vec<Keys>> {
-                let of_patient = |key: &Keys| {
-                    classes.iter().map(|class| key.derive(&class_label(class))).collect()
-                };
-                keys.iter().map(of_patient).collect()
+                let labels: Vec<String> = classes.iter().map(class_label).collect();
+                keys.iter().map(|key| key.derive_all(&labels)).collect()
             };
             let few = patients_count <= INLINE_PATIENTS_MAX;
             let released = if few { derive() } else { blocking(move || Ok(derive())).await? };

@@ -1,25 +1,21 @@
 //! Byte strings as engines give and take them.
 
-use std::sync::Arc;
-
 use super::on_fjall::Slice;
 
-/// A byte string that is cheaply cloned, whichever engine it came from.
+/// A byte string that is cheaply cloned, whichever engine it came from. Held as
+/// the embedded engine takes and gives it, so that its writer copies nothing.
 #[derive(Clone)]
-pub(crate) struct Bytes(Held);
-
-#[derive(Clone)]
-enum Held {
-    /// Ours.
-    Shared(Arc<Vec<u8>>),
-    /// A part of what the embedded engine read; kept without a copy.
-    Embedded(Slice),
-}
+pub(crate) struct Bytes(Slice);
 
 impl Bytes {
     /// No bytes.
     pub(crate) fn empty() -> Self {
         Vec::new().into()
+    }
+
+    /// As the embedded engine takes them.
+    pub(crate) fn embedded(&self) -> Slice {
+        self.0.clone()
     }
 }
 
@@ -27,28 +23,25 @@ impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Held::Shared(bytes) => bytes,
-            Held::Embedded(bytes) => bytes,
-        }
+        &self.0
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Held::Shared(Arc::new(bytes)))
+        Self(bytes.into())
     }
 }
 
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Self {
-        bytes.to_vec().into()
+        Self(bytes.into())
     }
 }
 
 impl From<Slice> for Bytes {
     fn from(bytes: Slice) -> Self {
-        Self(Held::Embedded(bytes))
+        Self(bytes)
     }
 }
 

@@ -119,7 +119,7 @@ impl Engine for FjallEngine {
             let keyspace = self.keyspaces.of(write.space);
             let key = write.key.as_slice();
             match &write.value {
-                Some(value) => batch.insert(keyspace, key, &**value),
+                Some(value) => batch.insert(keyspace, key, value.embedded()),
                 None => batch.remove(keyspace, key),
             }
         }
