@@ -61,6 +61,14 @@ impl Keys {
         std::iter::once(&self.newest).chain(older).map(|(number, secret)| (*number, secret))
     }
 
+    /// The key that `label` names under each generation of this one.
+    pub fn derive(&self, label: &str) -> Self {
+        Self {
+            newest: (self.newest.0, self.newest.1.derive(label)),
+            older: self.older.iter().map(|(n, secret)| (*n, secret.derive(label))).collect(),
+        }
+    }
+
     /// The keys that `labels` name under each generation of this one. The half of
     /// the work that they share is done once.
     pub fn derive_all(&self, labels: &[String]) -> Vec<Self> {
