@@ -215,6 +215,8 @@ async fn p11_what_names_no_patient_never_lies_where_everybody_may_read() {
     for resource_type in ["Observation", "Device", "Binary"] {
         let found =
             kit.exchange().search(&doctor, &home, resource_type, &[], Handling::Strict).await;
-        assert!(found.is_err(), "{resource_type} without a patient");
+        // Searches over everybody answer what lies in patients' compartments.
+        let shown = found.map(|page| page.total.max(page.matches.len()));
+        assert!(!matches!(shown, Ok(1..)), "{resource_type} without a patient: {shown:?}");
     }
 }
