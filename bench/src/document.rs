@@ -31,7 +31,9 @@ impl Document {
     pub fn random() -> Self {
         let id = hex(16);
         let (patient, encounter, specimen, device) = (hex(16), hex(16), hex(16), hex(12));
-        let value = hex(3);
+        let mut value = [0; 4];
+        fill_random(&mut value);
+        let value = u32::from_be_bytes(value) % 1_000_000;
         let body = format!(
             concat!(
                 r#"{{"resourceType":"Observation","id":"{id}","meta":{{"versionId":"1","lastUpdated":"2026-01-05T09:00:00.000Z","#,
