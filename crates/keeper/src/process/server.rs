@@ -179,6 +179,20 @@ async fn serve_connection(
     let _ = tokio::time::timeout(LAST_WORD, writing).await;
 }
 
+/// A peer of another version is told so, in a frame that says which version this is.
+async fn refuse_frame(error: FrameError, frames: &Frames) {
+    let FrameError::OtherVersion(theirs) = error else { return };
+    tracing::error!(
+        theirs,
+        ours = VERSION,
+        "a front process of another protocol version was refused: run the same version of \
+         Holdfast on both sides"
+    );
+    if let Ok(frame) = encode_sized(0, &Answer::Refused(Malformed::Request.into()), 64) {
+        let _ = frames.send(frame).await;
+    }
+}
+
 /// Where the answers to one request go.
 struct Reply {
     id: u64,
