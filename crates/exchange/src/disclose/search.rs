@@ -168,7 +168,7 @@ impl Exchange {
         let total = found.len();
         let count = page_size(query, PATIENTS_PAGE_DEFAULT);
         let asked: Vec<_> = found.into_iter().skip(offset).take(count).collect();
-        if asked.is_empty() {
+        if asked.is_empty() && total > 0 {
             self.record_count(ask, keeping).await?;
         }
         self.release_together(ask, keeping, &asked).await?;
@@ -182,7 +182,7 @@ impl Exchange {
         Ok(Page { matches, total, next: None, used: query.used().to_vec() })
     }
 
-    /// A look-up that returns nobody has still told how many there are.
+    /// A look-up that returns nobody of those whom it found has told how many there are.
     async fn record_count(&self, ask: &Ask, keeping: &Organization) -> Result<(), ExchangeError> {
         let event = Event::Access {
             organization: keeping.id().clone(),
