@@ -44,7 +44,7 @@ pub(super) struct Identity {
 
 /// Somebody who may not; with the actor for the entry.
 pub(super) struct Denied {
-    pub actor: Actor,
+    pub actor: Box<Actor>,
     pub reason: &'static str,
     pub refused: Refused,
 }
@@ -120,7 +120,11 @@ impl Scribe {
                 };
                 if self.people.has_administrator() || !self.making.is_empty() {
                     let why = NotPermitted::AlreadySetUp;
-                    return Err(Denied { actor, reason: why.as_str(), refused: why.into() });
+                    return Err(Denied {
+                        actor: Box::new(actor),
+                        reason: why.as_str(),
+                        refused: why.into(),
+                    });
                 }
                 Identity { actor, role: SET_UP_ROLE.to_owned() }
             }
@@ -134,7 +138,11 @@ impl Scribe {
                     };
                     if session.address != claim.address {
                         let refused = Refused::NotSignedIn;
-                        return Err(Denied { actor, reason: "other-address", refused });
+                        return Err(Denied {
+                            actor: Box::new(actor),
+                            reason: "other-address",
+                            refused,
+                        });
                     }
                     Identity { actor, role: session.role.clone() }
                 }
@@ -150,11 +158,19 @@ impl Scribe {
                             address,
                         };
                         let refused = Refused::Suspended { principal: row.principal.clone() };
-                        return Err(Denied { actor, reason: "suspended", refused });
+                        return Err(Denied {
+                            actor: Box::new(actor),
+                            reason: "suspended",
+                            refused,
+                        });
                     }
                     let actor = actor_named("nobody", address);
                     let refused = Refused::NotSignedIn;
-                    return Err(Denied { actor, reason: "no-such-session", refused });
+                    return Err(Denied {
+                        actor: Box::new(actor),
+                        reason: "no-such-session",
+                        refused,
+                    });
                 }
             },
         };
@@ -163,11 +179,15 @@ impl Scribe {
         let operator = matches!(claim.who, Claimant::Operator);
         if !operator && self.standing.is_suspended(&actor.principal) {
             let refused = Refused::Suspended { principal: actor.principal.clone() };
-            return Err(Denied { actor, reason: "suspended", refused });
+            return Err(Denied { actor: Box::new(actor), reason: "suspended", refused });
         }
         if !rules::permits(act, &role) {
             let why = NotPermitted::Role;
-            return Err(Denied { actor, reason: why.as_str(), refused: why.into() });
+            return Err(Denied {
+                actor: Box::new(actor),
+                reason: why.as_str(),
+                refused: why.into(),
+            });
         }
         Ok(Identity { actor, role })
     }
@@ -188,7 +208,7 @@ impl Scribe {
             return Ok(who);
         }
         let why = NotPermitted::OtherOrganization;
-        Err(Denied { actor: who.actor, reason: why.as_str(), refused: why.into() })
+        Err(Denied { actor: Box::new(who.actor), reason: why.as_str(), refused: why.into() })
     }
 
     /// The organization that a principal works for, as far as the keeper knows.

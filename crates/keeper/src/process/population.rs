@@ -187,7 +187,7 @@ fn identify(
         return Ok(who);
     }
     let why = NotPermitted::OtherOrganization;
-    Err(Denied { actor: who.actor, reason: why.as_str(), refused: why.into() })
+    Err(Denied { actor: Box::new(who.actor), reason: why.as_str(), refused: why.into() })
 }
 
 /// Whether a search may begin; only a refusal has an entry.
