@@ -14,12 +14,12 @@ use holdfast::demo::stream::{MllpConnection, read_acknowledgement};
 use holdfast::tls::Identity;
 use holdfast::wiring::SystemClock;
 
-/// Times that something is killed, unless `HOLDFAST_KILL_ROUNDS` says how often.
+/// Times that something is killed, unless `KILL_ROUNDS` says how often.
 const ROUNDS: usize = 30;
 
 fn rounds() -> usize {
-    match std::env::var("HOLDFAST_KILL_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("HOLDFAST_KILL_ROUNDS is a number"),
+    match std::env::var("KILL_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("KILL_ROUNDS is a number"),
         Err(_) => ROUNDS,
     }
 }

@@ -5,6 +5,7 @@
 //! most a second behind; secrets are wiped at the end and never reach a core file, nor
 //! swap where the system allows it.
 
+mod account_acts;
 mod acts;
 mod copy;
 mod grants;
