@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdfast_base::CommitNumber;
 
@@ -19,6 +20,11 @@ use crate::error::OpenError;
 pub const SCHEMA: u32 = 2;
 
 const SLOT_BYTES: usize = 48;
+/// How often a lock that somebody holds is tried: who was killed just now, or is
+/// starting a process of its own, holds it a moment longer.
+const LOCK_TRIES: usize = 20;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// One slot a sector: a torn write spoils at most the slot that is written.
 const SLOT_STRIDE: u64 = 512;
 
@@ -70,11 +76,15 @@ impl Folder {
             .write(true)
             .open(&path)
             .map_err(io(&path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+        for left in (0..LOCK_TRIES).rev() {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { dir: dir.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+            }
         }
+        Err(OpenError::InUse { dir: dir.to_owned() })
     }
 
     /// The folder itself.

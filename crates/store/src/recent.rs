@@ -39,13 +39,13 @@ struct Shard {
     written: CommitNumber,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
-    }
-}
-
 impl Recent {
+    /// An empty one for a store whose newest commit is `written`: what is read from
+    /// an older state is not taken, because nobody knows what came after it.
+    pub(crate) fn new(written: CommitNumber) -> Self {
+        Self(std::array::from_fn(|_| Mutex::new(Shard { written, ..Shard::default() })))
+    }
+
     fn shard(&self, resource: &ResourceBytes) -> &Mutex<Shard> {
         // The end is a keyed token: as good as a hash.
         &self.0[usize::from(resource[RESOURCE_BYTES - 1]) % SHARDS]
@@ -132,8 +132,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_current_before_the_store_was_opened_is_not_taken_for_the_newest() {
+        let (recent, resource) = (Recent::new(CommitNumber(9)), resource_bytes(&key(1)));
+        recent.put(resource, stored(1, 5, 10), CommitNumber(8));
+        assert!(recent.get(&resource, CommitNumber(9)).is_none());
+        recent.put(resource, stored(1, 7, 10), CommitNumber(9));
+        assert!(recent.get(&resource, CommitNumber(9)).is_some());
+    }
+
+    #[test]
     fn an_older_snapshot_does_not_see_a_younger_version() {
-        let (recent, resource) = (Recent::default(), resource_bytes(&key(1)));
+        let (recent, resource) = (Recent::new(CommitNumber(0)), resource_bytes(&key(1)));
         recent.put(resource, stored(1, 5, 10), CommitNumber(6));
         assert!(recent.get(&resource, CommitNumber(4)).is_none());
         assert!(recent.get(&resource, CommitNumber(5)).is_some());
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_batch_is_not_taken_after_it() {
-        let (recent, resource) = (Recent::default(), resource_bytes(&key(1)));
+        let (recent, resource) = (Recent::new(CommitNumber(0)), resource_bytes(&key(1)));
         recent.put(resource, stored(1, 5, 10), CommitNumber(6));
         recent.forget(&batch(1, 7), CommitNumber(7));
         assert!(recent.get(&resource, CommitNumber(9)).is_none());
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bounds() {
-        let recent = Recent::default();
+        let recent = Recent::new(CommitNumber(0));
         for number in 0..4_000_u32 {
             let mut resource = resource_bytes(&key(0));
             resource[22..26].copy_from_slice(&number.to_be_bytes());

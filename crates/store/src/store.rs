@@ -72,7 +72,7 @@ impl Store {
         check::recent(view.as_ref(), &store_id, &position)?;
         check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
         let past_after = past::read_after(view.as_ref())?;
-        let (first, recent) = (MessageId(0), Arc::new(Recent::default()));
+        let (first, recent) = (MessageId(0), Arc::new(Recent::new(position.commit)));
         let (own, its) = (engine.clone(), folder.clone());
         let pinned = Pinned::new(view, position, first, store_id, recent, own, its);
         let shared = Arc::new(Shared {
