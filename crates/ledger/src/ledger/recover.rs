@@ -105,13 +105,20 @@ fn first_entry(ledger: &Ledger, origin: &str) -> Result<Entry, OpenError> {
     })
 }
 
+/// Between two tries for the lock.
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let file = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyOpen),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+    // A keeper whose server was killed just now ends within a moment.
+    for _ in 0..60 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
+    Err(OpenError::AlreadyOpen)
 }
 
 fn read_checkpoint(
