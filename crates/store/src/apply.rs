@@ -155,11 +155,11 @@ pub(crate) struct Batch<'a> {
     heads: HashMap<ResourceBytes, u64>,
     /// From which commit on what is written over is kept; `None`: nothing is.
     past_after: Option<CommitNumber>,
-    /// What was read ahead of the checks.
+    /// What the view was asked already, and what was read ahead of the checks.
     known: Known,
 }
 
-/// What a remote view was asked for at once.
+/// What the view said already.
 #[derive(Default)]
 struct Known {
     heads: HashMap<ResourceBytes, Option<u64>>,
@@ -384,7 +384,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn holds(&self, precondition: &Precondition) -> Result<bool, ReadError> {
+    fn holds(&mut self, precondition: &Precondition) -> Result<bool, ReadError> {
         Ok(match precondition {
             Precondition::CurrentVersion { key, expected } => {
                 self.current_version(&layout::resource_bytes(key))? == *expected
@@ -405,7 +405,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn current_version(&self, resource: &ResourceBytes) -> Result<Option<u64>, ReadError> {
+    fn current_version(&mut self, resource: &ResourceBytes) -> Result<Option<u64>, ReadError> {
         if let Some(version) = self.heads.get(resource) {
             return Ok(Some(*version));
         }
@@ -413,13 +413,16 @@ impl<'a> Batch<'a> {
             return Ok(*version);
         }
         let (from, to) = head_range(resource);
-        match self.view.scan(Space::Index, &from, to.as_deref()).next() {
+        let version = match self.view.scan(Space::Index, &from, to.as_deref()).next() {
             Some(row) => {
                 let (key, value) = row?;
-                Ok(Some(layout::read_index(&key, &value)?.version))
+                Some(layout::read_index(&key, &value)?.version)
             }
-            None => Ok(None),
-        }
+            None => None,
+        };
+        // A condition and the order of versions both ask, and a search is dear.
+        self.known.heads.insert(*resource, version);
+        Ok(version)
     }
 
     fn inbox_row(&self, message: MessageId) -> Result<Option<KeptRow>, ReadError> {
