@@ -229,6 +229,33 @@ pub fn release_request(proof: &Proof, patients: Vec<PatientId>) -> ReleaseReques
     }
 }
 
+/// How long nothing must be written for the engines to count as at rest.
+const REST: Duration = Duration::from_millis(300);
+/// How long is waited for that at most.
+const REST_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the engines' own work is done (flushes, compactions), so that no
+/// side of a figure pays for what the other one wrote.
+pub fn rest() {
+    let until = now() + REST_PATIENCE;
+    let (mut written, mut since) = (bytes_written(), now());
+    while now() < until && since.elapsed() < REST {
+        std::thread::sleep(REST / 10);
+        let newest = bytes_written();
+        if newest != written {
+            (written, since) = (newest, now());
+        }
+    }
+}
+
+/// What this process handed to the system to write; nothing where the system does
+/// not say.
+fn bytes_written() -> Option<u64> {
+    let counts = std::fs::read_to_string("/proc/self/io").ok()?;
+    let line = counts.lines().find_map(|line| line.strip_prefix("wchar: "))?;
+    line.parse().ok()
+}
+
 /// Fsyncs a second of the disk below `folder`: 4 KiB written, synced, and again.
 pub fn syncs_a_second(folder: &Path, during: Duration) -> Result<f64, Failure> {
     let file = File::create(folder.join("probe"))?;

@@ -38,9 +38,11 @@ pub fn figures(options: &Options) -> Result<Vec<Figure>, Failure> {
     let sealed = Sealed { keeper: &keeper, store: &store, clock: RunClock::start() };
     let (mut measured, mut baseline) = (Vec::new(), Vec::new());
     for round in 0..=options.rounds() {
+        rig::rest();
         let own = at_once(options.round(), |place, until| {
             sealed.write(&documents[place], &keys[place], until)
         })?;
+        rig::rest();
         let other = at_once(options.round(), |place, until| raw.write(&documents[place], until))?;
         // The first round warms up.
         if round > 0 {
