@@ -6,6 +6,7 @@ mod document;
 mod figure;
 mod ledger;
 mod opens;
+mod rewrap;
 mod rig;
 mod writes;
 
@@ -25,6 +26,7 @@ const FIGURES: &[(&str, Measure)] = &[
     ("store", writes::figures),
     ("opens", opens::figures),
     ("cold", cold::figures),
+    ("rewrap", rewrap::figures),
     ("ledger", ledger::figures),
 ];
 
