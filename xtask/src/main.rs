@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod attack;
 mod cbom;
 mod corpora;
 mod fhir_defs;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask <verb>
   test                                 everything that must hold: format, tidy, clippy, tests, docs
   tidy                                 the rules of the house that the compiler does not know
   cbom [--check]                       make (or compare) docs/crypto.md and docs/cbom.json
+  attack [--help]                      steal a store; what is recovered beside guessing blindly
   corpora [DIR]                        what becomes of every message and document of the corpora
   fhir-defs [--wheel FILE] [--check]   make (or compare) the FHIR R4 tables in crates/fhir/data";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "test" => suite::run(&rest),
         "tidy" => tidy::run(&rest),
+        "attack" => attack::run(&rest),
         "corpora" => corpora::run(&rest),
         "cbom" => cbom::run(&rest),
         "fhir-defs" => fhir_defs::run(&rest),

@@ -287,6 +287,11 @@ impl TestExchange {
         self.open().await;
     }
 
+    /// Closes the exchange; its folder stays until the kit is dropped.
+    pub fn close(&mut self) {
+        drop(self.exchange.take());
+    }
+
     async fn open(&mut self) {
         let config = ExchangeConfig {
             store: StoreLocation::parse(&self.store_url, &self.folder.path().join("store"))

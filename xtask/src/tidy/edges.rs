@@ -40,6 +40,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
     ("holdfast-testkit-postgres", &[]),
     ("holdfast", ANYTHING),
     ("holdfast-bench", ANYTHING),
+    ("holdfast-attack", ANYTHING),
     ("xtask", &["holdfast-base", "holdfast-fhir", "holdfast-intake"]),
 ];
 
@@ -136,7 +137,7 @@ pub fn check(manifests: &[Manifest]) -> Complaints {
             complaints.push(format!("{path}: {name} may not lean on {to}: {}", why(name)));
         }
         let kits = manifest.dependencies.iter().filter(|to| to.starts_with("holdfast-testkit"));
-        if name != "holdfast-testkit" && kits.count() > 0 {
+        if !["holdfast-testkit", "holdfast-attack"].contains(&name) && kits.count() > 0 {
             complaints
                 .push(format!("{path}: holdfast-testkit is for tests; nothing ships with it"));
         }
