@@ -5,7 +5,7 @@ use std::path::Path;
 
 use holdfast_base::{Timestamp, fill_random};
 use holdfast_exchange::StoreLocation;
-use holdfast_ledger::verify::{Policy, verify_path};
+use holdfast_ledger::verify::{Policy, Tampering, Violation, verify_path};
 use holdfast_ledger::{Checkpoint, VerifierKey};
 
 use crate::cli::{
@@ -402,10 +402,14 @@ fn verify(path: &Path, policy: &Path) -> Result<(), Failure> {
             for violation in &violations {
                 println!("VIOLATION {violation}");
             }
-            Err(Failure::negative(format!(
-                "{} violation(s): this ledger was tampered with",
-                violations.len()
-            )))
+            let unwitnessed = |v: &Violation| matches!(v.what, Tampering::Witnesses { .. });
+            let verdict = match violations.iter().all(unwitnessed) {
+                true => {
+                    "not verified: it holds together, and too few witnesses vouch for it".into()
+                }
+                false => format!("{} violation(s): this was tampered with", violations.len()),
+            };
+            Err(Failure::negative(verdict))
         }
     }
 }

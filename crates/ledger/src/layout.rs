@@ -108,7 +108,7 @@ impl TileAddress {
             index = index.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
         }
         let address = Self { kind, index, width };
-        (width > 0 && address.path() == path).then_some(address)
+        ((1..=TILE_WIDTH as u16).contains(&width) && address.path() == path).then_some(address)
     }
 }
 
@@ -177,6 +177,7 @@ mod tests {
             "tile/x/001",
             "tile/0/001.new",
             "tile/0",
+            "tile/0/001.p/257",
             "other/0/001",
         ] {
             assert_eq!(TileAddress::parse(path), None, "{path}");
