@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod audit;
 mod caller;
 mod deliver;
 mod directory;
@@ -28,6 +29,7 @@ mod state;
 mod system;
 
 pub use admit::{Admission, Matched, Outcome, Written, split_payloads};
+pub use audit::READ_ONLY_TYPES;
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{Chart, ChartRecord, Disclosed, Look, Page};

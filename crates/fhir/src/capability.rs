@@ -22,6 +22,8 @@ pub struct Capabilities<'a> {
     pub oauth: Option<(&'a str, &'a str)>,
     /// Resource types that are served; empty means all.
     pub resource_types: &'a [&'a str],
+    /// Resource types that can only be read and searched, and have one version.
+    pub read_only_types: &'a [&'a str],
 }
 
 /// The statement of a server at `base`.
@@ -84,10 +86,13 @@ fn resource(name: &str, server: &Capabilities<'_>) -> Value {
         "type": name,
         "profile": format!("http://hl7.org/fhir/StructureDefinition/{name}"),
     });
-    if !server.interactions.is_empty() {
-        resource["interaction"] = codes(server.interactions);
+    let read_only = server.read_only_types.contains(&name);
+    let reads = |code: &&&str| !read_only || matches!(**code, "read" | "search-type");
+    let interactions: Vec<&str> = server.interactions.iter().filter(reads).copied().collect();
+    if !interactions.is_empty() {
+        resource["interaction"] = codes(&interactions);
     }
-    resource["versioning"] = json!("versioned");
+    resource["versioning"] = json!(if read_only { "no-version" } else { "versioned" });
     resource["searchParam"] = Value::Array(parameters);
     resource
 }
@@ -105,11 +110,18 @@ mod tests {
             system_interactions: &["transaction"],
             oauth: Some(("https://x.example/authorize", "https://x.example/token")),
             resource_types: &[],
+            read_only_types: &["AuditEvent"],
         };
         let statement = capability_statement("https://x.example/fhir", &server);
         assert_eq!(crate::validate(&statement), []);
         let resources = statement["rest"][0]["resource"].as_array().expect("resources");
         assert_eq!(resources.len(), 146);
+        let codes = |name: &str| {
+            let resource = resources.iter().find(|resource| resource["type"] == name);
+            resource.expect("is served")["interaction"].clone()
+        };
+        assert_eq!(codes("AuditEvent"), json!([{ "code": "read" }, { "code": "search-type" }]));
+        assert_eq!(codes("Patient").as_array().map(Vec::len), Some(3));
         for resource in resources {
             let name = resource["type"].as_str().expect("type");
             for parameter in resource["searchParam"].as_array().expect("parameters") {

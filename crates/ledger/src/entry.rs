@@ -285,6 +285,18 @@ pub enum Event {
         /// One sentence of ours.
         note: String,
     },
+    /// Entries of the ledger were shown to somebody as something else than evidence.
+    LedgerRead {
+        /// As what: `AuditEvent`.
+        view: String,
+        /// About whose records: the organization that keeps them.
+        organization: OrganizationId,
+        /// The one patient whom they were about, when it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        patient: Option<PatientId>,
+        /// How many.
+        entries_count: u64,
+    },
     /// A patient's key was destroyed.
     Forgotten {
         /// The organization that kept the record.
@@ -332,6 +344,7 @@ impl Event {
             Self::Alert { .. } => "alert",
             Self::Containment { .. } => "containment",
             Self::IncidentStep { .. } => "incident-step",
+            Self::LedgerRead { .. } => "ledger-read",
             Self::Forgotten { .. } => "forgotten",
             Self::KeyChange { .. } => "key-change",
         }
@@ -346,7 +359,8 @@ impl Event {
             | Self::Delivery { organization, patient, .. }
             | Self::Forgotten { organization, patient, .. } => Some((organization, *patient)),
             Self::Refusal { organization: Some(organization), patient: Some(patient), .. }
-            | Self::Intake { organization, patient: Some(patient), .. } => {
+            | Self::Intake { organization, patient: Some(patient), .. }
+            | Self::LedgerRead { organization, patient: Some(patient), .. } => {
                 Some((organization, *patient))
             }
             _ => None,

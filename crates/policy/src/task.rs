@@ -19,6 +19,8 @@ named!(
         Containment = "containment",
         /// Query the ledger, compute a scope, export evidence.
         Ledger = "ledger",
+        /// Read the ledger as FHIR AuditEvents.
+        AuditEvents = "audit-events",
         /// Open, advance and close incidents; draft notices.
         Incidents = "incidents",
         /// Destroy the key of a patient's record.
@@ -34,6 +36,7 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Budgets, &[Role::SecurityOfficer]),
     (Task::Containment, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Ledger, &[Role::SecurityOfficer, Role::PrivacyOfficer]),
+    (Task::AuditEvents, &[Role::SecurityOfficer, Role::PrivacyOfficer]),
     (Task::Backup, &[Role::Administrator, Role::SecurityOfficer]),
     (Task::Incidents, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Forgetting, &[Role::PrivacyOfficer]),

@@ -346,7 +346,9 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
                 Task::Backup => matches!(role, Role::Administrator | Role::SecurityOfficer),
                 Task::Budgets => *role == Role::SecurityOfficer,
                 Task::Forgetting => *role == Role::PrivacyOfficer,
-                Task::Ledger => matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer),
+                Task::Ledger | Task::AuditEvents => {
+                    matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer)
+                }
                 Task::Containment | Task::Incidents => {
                     matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer | Role::System)
                 }

@@ -21,6 +21,7 @@ use holdfast_policy::Role;
 use holdfast_store::{KeptPayload, KeptState};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::READ_ONLY_TYPES;
 use crate::people::Organization;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
@@ -229,6 +230,14 @@ impl Exchange {
         }
         let resources =
             converted.patient.iter().chain(converted.resources.iter().map(|r| &r.resource));
+        if let Some(read_only) = resources
+            .clone()
+            .filter_map(|r| r["resourceType"].as_str())
+            .find(|resource_type| READ_ONLY_TYPES.contains(resource_type))
+        {
+            let text = "is read-only here: it is a view of the ledger, which writes itself";
+            return vec![Issue::error(read_only, text)];
+        }
         resources
             .filter(|resource| !resource.is_null())
             .flat_map(holdfast_fhir::validate)

@@ -16,3 +16,4 @@ pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::is_directory_type;
 pub use search::Page;
+pub(crate) use search::{PAGE_DEFAULT, page_size};

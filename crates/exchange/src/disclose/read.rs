@@ -10,6 +10,7 @@ use holdfast_policy::{Act, Permit};
 use holdfast_store::Stored;
 use serde_json::Value;
 
+use crate::audit::AUDIT_EVENT;
 use crate::directory::Listing;
 use crate::people::Organization;
 use crate::state::Exchange;
@@ -76,6 +77,9 @@ impl Exchange {
         version: Option<u64>,
     ) -> Result<Disclosed, ExchangeError> {
         self.refuse_suspended(&ask.caller)?;
+        if resource_type == AUDIT_EVENT {
+            return self.audit_event(ask, organization, id, version).await;
+        }
         let keeping = self.organization(organization).map_err(|_| ExchangeError::NotFound)?;
         let reference = format!("{resource_type}/{id}");
         let patient = self.locate(&keeping, &reference)?.ok_or(ExchangeError::NotFound)?;

@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::open::OpenRow;
 use super::{Disclosed, is_directory_type};
+use crate::audit::AUDIT_EVENT;
 use crate::directory::Listing;
 use crate::people::Organization;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
 /// Matches on a page when `_count` does not say.
-const PAGE_DEFAULT: usize = 50;
+pub(crate) const PAGE_DEFAULT: usize = 50;
 /// Patients on a page of a look-up when `_count` does not say: each is a key
 /// release, and counts in the caller's budget.
 pub(super) const PATIENTS_PAGE_DEFAULT: usize = 10;
@@ -55,6 +56,9 @@ struct Place {
     /// The commit that every page of one search sees; pages never shift under
     /// the reader.
     commit: Option<CommitNumber>,
+    /// For AuditEvents: how many entries of the ledger every page of one search sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entries: Option<u64>,
 }
 
 impl Exchange {
@@ -91,7 +95,14 @@ impl Exchange {
             None if resource_type == "Patient" => query.lookup().is_err(),
             None => !is_directory_type(resource_type),
         };
-        let mut page = if many {
+        let mut page = if resource_type == AUDIT_EVENT {
+            let size = match place.entries {
+                Some(size) => size,
+                None => self.keeper().status().await?.ledger_size,
+            };
+            place.entries = Some(size);
+            self.audit_events(ask, organization, &query, place.offset, size).await?
+        } else if many {
             self.search_population(ask, &keeping, &query, place.offset, commit).await?
         } else if resource_type == "Patient" {
             self.look_up(ask, &keeping, &query, place.offset).await?
@@ -284,7 +295,7 @@ impl Exchange {
     }
 }
 
-pub(super) fn page_size(query: &Query, default: usize) -> usize {
+pub(crate) fn page_size(query: &Query, default: usize) -> usize {
     if query.is_count_only() {
         return 0;
     }

@@ -14,6 +14,7 @@ mod entry;
 mod index;
 mod lookup;
 mod matching;
+mod narrowing;
 mod normal;
 mod parse;
 mod postings;

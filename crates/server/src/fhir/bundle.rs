@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::negotiate::{Wishes, require_json};
 use super::write::{Write, refused, require_own_identifier, status_of, version_url, written_of};
-use super::{answer, read, search, type_named};
+use super::{answer, read, search, writable_type_named};
 use crate::admission::issues;
 use crate::body::{Payload, parse_pairs};
 use crate::caller::Asking;
@@ -164,7 +164,8 @@ async fn put(
     organization: &OrganizationId,
     request: &Request<'_>,
 ) -> Result<EntryResponse, Failure> {
-    let resource_type = type_named(request.url.split('/').next().unwrap_or_default())?;
+    let resource_type = request.url.split('/').next().unwrap_or_default();
+    let resource_type = writable_type_named(resource_type)?;
     if request.resource["resourceType"] != resource_type {
         return Err(Failure::incorrect("the resource is of another type than its URL"));
     }

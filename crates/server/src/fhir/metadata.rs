@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use holdfast_exchange::READ_ONLY_TYPES;
 use holdfast_fhir::{Capabilities, capability_statement};
 
 use super::answer;
@@ -27,6 +28,7 @@ pub(super) async fn metadata(
             system_interactions: &["transaction", "batch"],
             oauth: None,
             resource_types: &[],
+            read_only_types: READ_ONLY_TYPES,
         },
     );
     Ok(answer::resource(StatusCode::OK, HeaderMap::new(), &statement, &wishes))

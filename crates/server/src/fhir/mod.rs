@@ -12,8 +12,10 @@ mod search;
 mod write;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::{any, get, post};
+use holdfast_exchange::READ_ONLY_TYPES;
 
 use crate::caller::Asking;
 use crate::error::{Failure, as_outcome};
@@ -56,6 +58,16 @@ fn type_named(text: &str) -> Result<&str, Failure> {
     holdfast_fhir::type_code(text).map(|_| text).ok_or_else(Failure::not_found)
 }
 
+/// A resource type in a URL that is to be written to.
+fn writable_type_named(text: &str) -> Result<&str, Failure> {
+    let resource_type = type_named(text)?;
+    if READ_ONLY_TYPES.contains(&resource_type) {
+        let text = format!("{resource_type} is read-only here: it is a view of the ledger");
+        return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", text));
+    }
+    Ok(resource_type)
+}
+
 /// A logical id in a URL (FHIR R4 datatypes.html#id).
 fn id_named(text: &str) -> Result<&str, Failure> {
     if text.starts_with('$') {
@@ -66,8 +78,6 @@ fn id_named(text: &str) -> Result<&str, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
-
     use super::*;
 
     #[test]
@@ -78,5 +88,8 @@ mod tests {
         assert_eq!(id_named("a b").map_err(|f| f.status), Err(StatusCode::NOT_FOUND));
         assert_eq!(type_named("Patient").map_err(|f| f.status), Ok("Patient"));
         assert_eq!(id_named("a-1.b").map_err(|f| f.status), Ok("a-1.b"));
+        assert_eq!(writable_type_named("Patient").map_err(|f| f.status), Ok("Patient"));
+        let read_only = writable_type_named("AuditEvent").map_err(|f| f.status);
+        assert_eq!(read_only, Err(StatusCode::METHOD_NOT_ALLOWED));
     }
 }

@@ -12,7 +12,7 @@ use holdfast_fhir::{Issue, Limits, Severity, operation_outcome, parse_resource};
 use serde_json::{Value, json};
 
 use super::negotiate::{Returning, Wishes, if_match, require_json};
-use super::{answer, id_named, type_named};
+use super::{answer, id_named, writable_type_named};
 use crate::admission::issues;
 use crate::body::Payload;
 use crate::caller::Asking;
@@ -34,7 +34,7 @@ pub(super) async fn create(
     Payload(bytes): Payload,
 ) -> Result<Response, Failure> {
     let organization = organization_named(&organization)?;
-    let mut resource = resource_of(&headers, &bytes, type_named(&resource_type)?)?;
+    let mut resource = resource_of(&headers, &bytes, writable_type_named(&resource_type)?)?;
     // The server gives the id (http.html#create).
     resource.as_object_mut().map(|fields| fields.shift_remove("id"));
     let mut request = json!({ "method": "POST", "url": resource_type });
@@ -58,7 +58,7 @@ pub(super) async fn update(
     Payload(bytes): Payload,
 ) -> Result<Response, Failure> {
     let organization = organization_named(&organization)?;
-    let resource = resource_of(&headers, &bytes, type_named(&resource_type)?)?;
+    let resource = resource_of(&headers, &bytes, writable_type_named(&resource_type)?)?;
     let id = id_named(&id)?;
     if resource["id"] != id {
         let issue =

@@ -1,6 +1,7 @@
 //! The doors over a whole exchange: real keeper, store and ledger.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod fhir;
 mod ops;
 mod routes;
