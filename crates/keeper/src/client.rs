@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use holdfast_base::{
-    ClassSet, CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Purpose, RequestId,
-};
+use holdfast_base::{CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId};
 use holdfast_ledger::{Entry, ExportOptions, Filter, Placed, TouchedRecord};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use crate::asked::ReleaseRequest;
 use crate::budget::Budget;
 use crate::error::{KeeperError, Malformed, Refused};
 use crate::frames::{FrameReader, write_frames};
@@ -33,8 +32,8 @@ use crate::population::DeltaSealer;
 use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
 use crate::protocol::{
-    Answer, BudgetOwner, FrameError, KeeperStatus, Request, VERSION, WireOrganization, WireRelease,
-    decode, encode,
+    Answer, BudgetOwner, FrameError, KeeperStatus, Request, VERSION, WireOrganization, decode,
+    encode,
 };
 use crate::sealing::{PatientKeys, SystemKey};
 use crate::tokens::TokenKey;
@@ -49,27 +48,6 @@ const WRITE_QUEUE_MAX: usize = 256;
 const QUERY_ROUND: usize = 10_000;
 /// A bundle larger than this is not taken into memory.
 const BUNDLE_BYTES_MAX: usize = 1 << 30;
-
-/// What a release is asked for with.
-#[derive(Debug, Clone)]
-pub struct ReleaseRequest {
-    /// Who asks, from where: what the entry says of them follows from the proof.
-    pub proof: Proof,
-    /// The request that the release is part of.
-    pub request: RequestId,
-    /// The organization that keeps the records.
-    pub organization: OrganizationId,
-    /// The patients: all of them are released, or none.
-    pub patients: Vec<PatientId>,
-    /// The classes whose keys are wanted.
-    pub classes: ClassSet,
-    /// Purpose of use.
-    pub purpose: Purpose,
-    /// Why policy permitted it: a reason code.
-    pub reason: String,
-    /// Make a key for a patient who has none (intake of a new patient).
-    pub create_missing: bool,
-}
 
 /// The keys of an organization that the front process holds. None opens a record.
 #[derive(Debug, Clone)]
@@ -203,17 +181,7 @@ impl KeeperClient {
     /// [`KeeperError`].
     pub async fn release(&self, request: &ReleaseRequest) -> Result<Vec<PatientKeys>, KeeperError> {
         let ReleaseRequest { organization, patients, classes, .. } = request;
-        let wire = WireRelease {
-            proof: request.proof.clone(),
-            request: request.request,
-            organization: organization.clone(),
-            patients: patients.clone(),
-            classes: *classes,
-            purpose: request.purpose,
-            reason: request.reason.clone(),
-            create_missing: request.create_missing,
-        };
-        match self.ask(Request::Release(wire)).await? {
+        match self.ask(Request::Release(request.clone())).await? {
             Answer::Released(keys) if keys.len() == patients.len() => {
                 let keys = patients.iter().zip(keys).map(|(patient, secrets)| {
                     PatientKeys::new(organization.clone(), *patient, *classes, secrets)

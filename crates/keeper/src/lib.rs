@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod asked;
 mod budget;
 mod client;
 mod client_keys;
@@ -23,8 +24,9 @@ mod steps;
 mod table;
 mod tokens;
 
+pub use asked::{PopulationMerge, PopulationQuestion, PopulationSearch, ReleaseRequest};
 pub use budget::{Budget, Window};
-pub use client::{KeeperClient, OrganizationKeys, ReleaseRequest, ServiceKeys};
+pub use client::{KeeperClient, OrganizationKeys, ServiceKeys};
 pub use client_keys::{NewGuard, RotatedKey};
 pub use error::KeeperError;
 pub use inbox::{InboxSealer, KeptPayload};
@@ -38,7 +40,7 @@ pub use population::{
     Check, Condition, Delta, DeltaRef, DeltaSealer, IndexedResource, Needed, PostedResource, Range,
     RunRef,
 };
-pub use population_client::{MergedStep, PopulationMerge, PopulationSearch};
+pub use population_client::MergedStep;
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{
     Acknowledged, BulkGrant, GrantProposal, KeeperConfig, KeyRows, Offline, StartError, backup_key,

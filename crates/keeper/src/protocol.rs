@@ -10,19 +10,18 @@
 //! and refuses what is left over after a body. Frames are wiped after use: they
 //! carry keys.
 
-use holdfast_base::{
-    ClassSet, CommitNumber, OrganizationId, PatientId, PrincipalId, Purpose, RequestId, SessionId,
-};
+use holdfast_base::{CommitNumber, OrganizationId, PatientId, PrincipalId, RequestId, SessionId};
 use holdfast_ledger::{ExportOptions, Filter};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::asked::{PopulationMerge, PopulationSearch, ReleaseRequest};
 use crate::budget::Budget;
 use crate::error::Refused;
 use crate::keyring::Keys;
 use crate::people::{ImportedPrincipal, NewPrincipal, Proof, SessionFacts, SessionToken};
-use crate::population::{Condition, DeltaRef, IndexedResource, Needed, Range, RunRef};
+use crate::population::{IndexedResource, Needed};
 use crate::primitive::Secret;
 use crate::process::KeyRows;
 use crate::process::rotation::{KeysAnswer, KeysRequest};
@@ -52,54 +51,11 @@ pub(crate) const SHOWN_BYTES_MAX: usize = 256;
 pub(crate) const LENGTH_BYTES: usize = 4;
 pub(crate) const HEADER_BYTES: usize = 1 + 8;
 
-/// A release that is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireRelease {
-    pub proof: Proof,
-    pub request: RequestId,
-    pub organization: OrganizationId,
-    pub patients: Vec<PatientId>,
-    pub classes: ClassSet,
-    pub purpose: Purpose,
-    pub reason: String,
-    pub create_missing: bool,
-}
-
-/// A search over an organization's patients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireSearch {
-    pub proof: Proof,
-    pub request: RequestId,
-    pub organization: OrganizationId,
-    pub resource_type: String,
-    pub parameters: Vec<String>,
-    pub purpose: Purpose,
-    pub conditions: Vec<Condition>,
-    pub everything: Range,
-    pub classes: ClassSet,
-    pub as_of: u64,
-    pub runs: Vec<RunRef>,
-    pub deltas: Vec<DeltaRef>,
-    pub page: Option<(u64, u64)>,
-}
-
-/// One step of a merge of the population index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireMerge {
-    pub organization: OrganizationId,
-    pub runs: Vec<RunRef>,
-    pub deltas: Vec<DeltaRef>,
-    pub output: [u8; 16],
-    pub step: u32,
-    pub first_block: u32,
-    pub first_piece: u32,
-}
-
 /// What can be asked about the population index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PopulationRequest {
-    Search(Box<WireSearch>),
-    Merge(WireMerge),
+    Search(Box<PopulationSearch>),
+    Merge(PopulationMerge),
     /// The rows that an answer needed, in its order.
     Supply {
         handle: u64,
@@ -186,7 +142,7 @@ pub(crate) enum Request {
         payloads: Vec<WirePayload>,
         reason: String,
     },
-    Release(WireRelease),
+    Release(ReleaseRequest),
     Append {
         entries: Vec<Vec<u8>>,
     },
@@ -452,9 +408,12 @@ pub(crate) fn decode<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
+    use holdfast_base::{ClassSet, Purpose};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::asked::PopulationQuestion;
+    use crate::population::{Condition, Range};
     use crate::process::rotation::{Change, SecretBytes};
 
     fn id<T: std::str::FromStr>(text: &str) -> T {
@@ -468,7 +427,7 @@ mod tests {
         let (organization, principal) = (|| id("lakeside"), || id("dr.okafor@lakeside"));
         let reason = || "own-organization".to_owned();
         let request = RequestId::from_bytes([1; 16]);
-        let release = WireRelease {
+        let release = ReleaseRequest {
             proof: proof(),
             request,
             organization: organization(),
@@ -504,13 +463,8 @@ mod tests {
             reason: reason(),
         };
         let everything = Range { from: vec![1; 20], to: vec![2; 20], checks: Vec::new() };
-        let search = WireSearch {
-            proof: proof(),
-            request,
+        let question = PopulationQuestion {
             organization: organization(),
-            resource_type: "Observation".to_owned(),
-            parameters: vec!["code".to_owned()],
-            purpose: Purpose::Treatment,
             conditions: vec![Condition { excludes: false, ranges: vec![everything.clone()] }],
             everything,
             classes: ClassSet::ALL,
@@ -519,7 +473,15 @@ mod tests {
             deltas: Vec::new(),
             page: Some((0, 10)),
         };
-        let merge = WireMerge {
+        let search = PopulationSearch {
+            proof: proof(),
+            request,
+            resource_type: "Observation".to_owned(),
+            parameters: vec!["code".to_owned()],
+            purpose: Purpose::Treatment,
+            question,
+        };
+        let merge = PopulationMerge {
             organization: organization(),
             runs: Vec::new(),
             deltas: Vec::new(),
@@ -540,7 +502,7 @@ mod tests {
                 payloads: vec![payload],
                 reason: reason(),
             },
-            Request::Release(WireRelease { proof: Proof::front(), ..release.clone() }),
+            Request::Release(ReleaseRequest { proof: Proof::front(), ..release.clone() }),
             Request::Release(release),
             Request::Append { entries: vec![b"{}".to_vec()] },
             Request::Query { filter: filter.clone(), after: Some(3), limit: 9 },

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use holdfast_base::{ClassSet, CommitNumber, PatientId};
 use holdfast_fhir::Issue;
 use holdfast_fhir::search::{PostingRange, Query};
-use holdfast_keeper::{Check, Condition, IndexedResource, KeeperError, PopulationSearch, Range};
+use holdfast_keeper::{
+    Check, Condition, IndexedResource, KeeperError, PopulationQuestion, PopulationSearch, Range,
+};
 use holdfast_ledger::Action;
 use holdfast_policy::{Act, Consent, Decision, Permit, Question, Relationship, decide};
 use holdfast_store::ResourceKey;
@@ -68,17 +70,19 @@ impl Exchange {
         let asked = PopulationSearch {
             proof: self.proof_of(&ask.caller).await?,
             request: ask.request,
-            organization: keeping.id().clone(),
             resource_type: query.resource_type().into(),
             parameters,
             purpose: permit.purpose(),
-            conditions: conditions.collect(),
-            everything: range(query.everything()),
-            classes: permit.classes(),
-            as_of: commit.0,
-            runs: manifest.runs.iter().map(|run| run.reference()).collect(),
-            deltas: deltas(keeping, &snapshot)?,
-            page,
+            question: PopulationQuestion {
+                organization: keeping.id().clone(),
+                conditions: conditions.collect(),
+                everything: range(query.everything()),
+                classes: permit.classes(),
+                as_of: commit.0,
+                runs: manifest.runs.iter().map(|run| run.reference()).collect(),
+                deltas: deltas(keeping, &snapshot)?,
+                page,
+            },
         };
         let search = |asked| self.keeper().population_search(asked, fetch(keeping, &snapshot));
         let found = match search(asked.clone()).await {

@@ -8,24 +8,11 @@ use holdfast_base::{OrganizationId, PatientId};
 
 use super::block::{Cutter, open_block, seal_fence};
 use super::desk::{Caches, IndexKeys, Opened, Step};
-use super::{DeltaRef, IndexError, NEEDED_MAX, Needed, Record, RunRef};
+use super::{IndexError, NEEDED_MAX, Needed, Record};
+use crate::asked::PopulationMerge;
 
 /// Blocks of the inputs that one step reads, those at its ends not counted.
 const STEP_BLOCKS: usize = 512;
-
-/// One step of a merge.
-#[derive(Debug, Clone)]
-pub(crate) struct MergeStep {
-    pub organization: OrganizationId,
-    pub runs: Vec<RunRef>,
-    pub deltas: Vec<DeltaRef>,
-    /// The run that is being made.
-    pub output: [u8; 16],
-    pub step: u32,
-    /// How many blocks and pieces the steps before made.
-    pub first_block: u32,
-    pub first_piece: u32,
-}
 
 /// What a step made, sealed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +25,7 @@ pub(crate) struct Merged {
 
 /// A merge step under way.
 pub(crate) struct Merge {
-    asked: MergeStep,
+    asked: PopulationMerge,
     opened: Opened,
     records: Vec<Record>,
     plan: Option<Plan>,
@@ -52,7 +39,7 @@ struct Plan {
 }
 
 impl Merge {
-    pub fn new(asked: MergeStep) -> Self {
+    pub fn new(asked: PopulationMerge) -> Self {
         let (runs, deltas) = (asked.runs.clone(), asked.deltas.clone());
         let opened = Opened::new(asked.organization.clone(), runs, deltas);
         Self { asked, opened, records: Vec::new(), plan: None }

@@ -21,8 +21,8 @@ mod fold;
 mod query;
 
 pub(crate) use desk::{Desk, IndexKeys, Step, Waiting};
-pub(crate) use fold::{Merge, MergeStep};
-pub(crate) use query::{Question, Search};
+pub(crate) use fold::Merge;
+pub(crate) use query::Search;
 
 pub use delta::{Delta, DeltaSealer, PostedResource};
 

@@ -6,31 +6,13 @@ use holdfast_base::{ElementClass, OrganizationId, PatientId};
 
 use super::block::open_block;
 use super::desk::{Caches, IndexKeys, Opened, Step};
-use super::{
-    Condition, DeltaRef, IndexError, IndexedResource, NEEDED_MAX, Needed, Range, Record, RunRef,
-};
-use holdfast_base::ClassSet;
+use super::{Condition, IndexError, IndexedResource, NEEDED_MAX, Needed, Range, Record};
+use crate::asked::PopulationQuestion;
 
 /// Resources that one condition may hold in memory: some 300 MB.
 const CANDIDATES_MAX: usize = 4_000_000;
 /// Resources that one answer may name.
 pub(crate) const NAMED_MAX: usize = 10_000;
-
-/// What is asked.
-#[derive(Debug, Clone)]
-pub(crate) struct Question {
-    pub organization: OrganizationId,
-    pub conditions: Vec<Condition>,
-    /// The posting that every resource of the type has.
-    pub everything: Range,
-    pub classes: ClassSet,
-    /// The commit whose state is asked for.
-    pub as_of: u64,
-    pub runs: Vec<RunRef>,
-    pub deltas: Vec<DeltaRef>,
-    /// From which match on how many are named; none: they are only counted.
-    pub page: Option<(u64, u64)>,
-}
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +23,7 @@ pub(crate) struct Found {
 
 /// A search under way.
 pub(crate) struct Search {
-    question: Question,
+    question: PopulationQuestion,
     /// Of each condition, what was added less what was removed, by resource.
     sums: Vec<HashMap<IndexedResource, i32>>,
     opened: Opened,
@@ -50,7 +32,7 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub fn new(mut question: Question) -> Self {
+    pub fn new(mut question: PopulationQuestion) -> Self {
         if question.conditions.iter().all(|condition| condition.excludes) {
             let everything = vec![question.everything.clone()];
             question.conditions.insert(0, Condition { excludes: false, ranges: everything });

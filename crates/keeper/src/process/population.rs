@@ -15,11 +15,10 @@ use super::release;
 use super::rules::Act;
 use super::scribe::{Decided, Outcome, Scribe, Task, entry};
 use super::server::{Shared, claim};
+use crate::asked::PopulationSearch;
 use crate::error::{Malformed, NotPermitted, Refused};
-use crate::population::{
-    IndexError, IndexedResource, Merge, MergeStep, Needed, Question, Search, Step, Waiting,
-};
-use crate::protocol::{PopulationAnswer, PopulationRequest, REASON_BYTES_MAX, WireSearch};
+use crate::population::{IndexError, IndexedResource, Merge, Needed, Search, Step, Waiting};
+use crate::protocol::{PopulationAnswer, PopulationRequest, REASON_BYTES_MAX};
 use crate::table::Organization;
 
 /// Conditions of one search, and ranges of all of them.
@@ -66,16 +65,7 @@ pub(super) async fn answer(
             if asked.runs.len() + asked.deltas.len() > SOURCES_MAX {
                 return Err(Malformed::TooMany.into());
             }
-            let step = MergeStep {
-                organization: asked.organization,
-                runs: asked.runs,
-                deltas: asked.deltas,
-                output: asked.output,
-                step: asked.step,
-                first_block: asked.first_block,
-                first_piece: asked.first_piece,
-            };
-            (Waiting::Merge(Box::new(Merge::new(step))), Vec::new())
+            (Waiting::Merge(Box::new(Merge::new(asked))), Vec::new())
         }
         PopulationRequest::Supply { handle, rows } => {
             let (job, needed) = shared.desk.take(handle).ok_or(Malformed::Request)?;
@@ -101,35 +91,29 @@ pub(super) async fn answer(
     }
 }
 
-async fn begin_search(shared: &Shared, asked: WireSearch) -> Result<Waiting<Box<Asking>>, Refused> {
-    let ranges: usize = asked.conditions.iter().map(|condition| condition.ranges.len()).sum();
+async fn begin_search(
+    shared: &Shared,
+    asked: PopulationSearch,
+) -> Result<Waiting<Box<Asking>>, Refused> {
+    let question = asked.question;
+    let ranges: usize = question.conditions.iter().map(|condition| condition.ranges.len()).sum();
     let told = asked.parameters.iter().chain([&asked.resource_type]);
     if told.map(String::len).sum::<usize>() > REASON_BYTES_MAX {
         return Err(Malformed::ReasonTooLong.into());
     }
-    if ranges > RANGES_MAX || asked.runs.len() + asked.deltas.len() > SOURCES_MAX {
+    if ranges > RANGES_MAX || question.runs.len() + question.deltas.len() > SOURCES_MAX {
         return Err(Malformed::TooMany.into());
     }
     let asking = Asking {
         claim: claim(asked.proof)?,
         request: asked.request,
-        organization: shared.organization(&asked.organization)?,
+        organization: shared.organization(&question.organization)?,
         resource_type: asked.resource_type,
         parameters: asked.parameters,
         purpose: asked.purpose,
     };
-    let (claim, organization) = (asking.claim.clone(), asked.organization.clone());
+    let (claim, organization) = (asking.claim.clone(), question.organization.clone());
     shared.scribe(Task::MaySearch { claim, organization }).await?;
-    let question = Question {
-        organization: asked.organization,
-        conditions: asked.conditions,
-        everything: asked.everything,
-        classes: asked.classes,
-        as_of: asked.as_of,
-        runs: asked.runs,
-        deltas: asked.deltas,
-        page: asked.page,
-    };
     Ok(Waiting::Search(Box::new(Search::new(question)), Box::new(asking)))
 }
 

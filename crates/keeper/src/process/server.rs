@@ -20,6 +20,7 @@ use super::rotation::{self, Custody};
 use super::scribe::{Job, Outcome, Task};
 use super::sign_in::{Door, open_session};
 use super::{StartError, population};
+use crate::asked::ReleaseRequest;
 use crate::error::{Malformed, Refused};
 use crate::frames::{FrameReader, write_frames};
 use crate::inbox;
@@ -29,7 +30,7 @@ use crate::population::Desk;
 use crate::protocol::{
     Answer, ENTRIES_COUNT_MAX, FrameError, GrantStep, IMPORT_COUNT_MAX, KeeperStatus, PART_BYTES,
     PATIENTS_COUNT_MAX, PAYLOADS_COUNT_MAX, REASON_BYTES_MAX, Request, SHOWN_BYTES_MAX, VERSION,
-    WireOrganization, WirePayload, WireRelease, WireSecrets, WireServiceKeys, decode, encode_sized,
+    WireOrganization, WirePayload, WireSecrets, WireServiceKeys, decode, encode_sized,
 };
 use crate::public;
 use crate::table::{KeyTable, Organization};
@@ -459,7 +460,7 @@ impl Shared {
         self.table.organization(id).ok_or(Refused::UnknownOrganization)
     }
 
-    async fn release(&self, asked: WireRelease) -> Result<Vec<Keys>, Refused> {
+    async fn release(&self, asked: ReleaseRequest) -> Result<Vec<Keys>, Refused> {
         if asked.patients.is_empty() || asked.classes.is_empty() {
             return Err(Malformed::NothingAsked.into());
         }
