@@ -1,13 +1,14 @@
 //! What every room of Holdfast shares: identifiers, time, sensitive values,
 //! element classes, purposes of use and the one vocabulary of faults.
 //!
-//! Invariants: no I/O (randomness from the operating system excepted), no
+//! Invariants: no I/O (randomness from the operating system and [`disk`] excepted), no
 //! clock (time is an argument; [`Clock`] is implemented in the wiring), and no
 //! type here prints a value that could identify a person unless its name says
 //! so.
 #![forbid(unsafe_code)]
 
 mod class;
+pub mod disk;
 mod fault;
 mod id;
 mod purpose;

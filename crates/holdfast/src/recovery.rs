@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_backup::{BackupError, Missing, Moment, Source, Target, wrapped_key};
-use holdfast_base::{CommitNumber, PrincipalId};
+use holdfast_base::{CommitNumber, PrincipalId, disk};
 use holdfast_keeper::{Offline, StartError, SystemKey, backup_key};
 use holdfast_ledger::Actor;
 
@@ -158,7 +158,6 @@ fn record(
 
 /// The folder with the root key, and nothing that a restore would write over.
 fn prepare(folder: &Folder, root_key: Option<&Path>) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let store = folder.store();
     if store.join("format").exists() {
         return Err(Failure::new(format!(
@@ -167,18 +166,14 @@ fn prepare(folder: &Folder, root_key: Option<&Path>) -> Result<(), Failure> {
         )));
     }
     for dir in [folder.path().to_owned(), folder.keeper(), folder.path().join("run")] {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|error| Failure::io("create", &dir, &error))?;
+        disk::make_folder(&dir).map_err(|error| Failure::io("create", &dir, &error))?;
     }
     let own = folder.keeper().join("root.key");
     if let Some(from) = root_key
         && !own.exists()
     {
         let bytes = std::fs::read(from).map_err(|error| Failure::io("read", from, &error))?;
-        crate::client::write_private(&own, &bytes)?;
+        disk::write_file(&own, &bytes, true).map_err(|error| Failure::io("write", &own, &error))?;
     }
     if !own.exists() {
         return Err(Failure::new(format!(
@@ -188,7 +183,7 @@ fn prepare(folder: &Folder, root_key: Option<&Path>) -> Result<(), Failure> {
     }
     let settings = folder.path().join(config::FILE_NAME);
     if !settings.exists() {
-        std::fs::write(&settings, config::documented(&[]))
+        disk::write_file(&settings, config::documented(&[]).as_bytes(), false)
             .map_err(|error| Failure::io("write", &settings, &error))?;
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_base::Sensitive;
+use holdfast_base::{Sensitive, disk};
 use holdfast_exchange::Exchange;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -71,7 +71,8 @@ impl Authority {
         if let Some((key_pem, certificate_pem)) = bundle {
             let (key_pem, certificate_pem) = (key_pem.to_owned(), certificate_pem.to_owned());
             let authority = Self { certificate_pem, key_pem: key_pem.into() };
-            if !path.exists() {
+            let written = std::fs::read(&path).ok();
+            if written.as_deref() != Some(authority.certificate_pem.as_bytes()) {
                 authority.write(&path)?;
             }
             return Ok(authority);
@@ -108,9 +109,9 @@ impl Authority {
 
     fn write(&self, path: &Path) -> Result<(), Failure> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
+            disk::make_folder(folder).map_err(|e| Failure::io("create", folder, &e))?;
         }
-        std::fs::write(path, &self.certificate_pem)
+        disk::write_file(path, self.certificate_pem.as_bytes(), false)
             .map_err(|error| Failure::io("write", path, &error))
     }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_base::{Clock, Timestamp};
+use holdfast_base::{Clock, Timestamp, disk};
 use holdfast_exchange::{Exchange, ExchangeConfig, ExchangeError, KeeperAddress, StoreLocation};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -81,19 +81,14 @@ impl Folder {
     /// # Errors
     /// When the folder cannot be written.
     pub fn initialise(&self, passphrase: &str, settings: &[(&str, String)]) -> Result<(), Failure> {
-        use std::os::unix::fs::DirBuilderExt as _;
         for folder in [self.0.clone(), self.0.join("run")] {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(|error| Failure::io("create", &folder, &error))?;
+            disk::make_folder(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
         }
         holdfast_keeper::initialise(&self.keeper(), passphrase.as_bytes()).map_err(|error| {
             Failure::new(format!("cannot make the root key: {}", chain(&error)))
         })?;
         let path = self.0.join(config::FILE_NAME);
-        std::fs::write(&path, config::documented(settings))
+        disk::write_file(&path, config::documented(settings).as_bytes(), false)
             .map_err(|error| Failure::io("write", &path, &error))
     }
 }

@@ -10,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_base::CommitNumber;
+use holdfast_base::{CommitNumber, disk};
 
 use crate::chain::{Digest, Position};
 use crate::codec::{In, Out};
@@ -68,7 +68,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if need be and locks it.
     pub(crate) fn lock(dir: &Path) -> Result<Self, OpenError> {
-        make_private(dir).map_err(io(dir))?;
+        disk::make_folder(dir).map_err(io(dir))?;
         let path = dir.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -159,6 +159,11 @@ impl Folder {
         let text = format!("holdfast-store\nschema {schema}\nengine {engine}\nstore {id:032x}\n");
         let (draft, path) = (self.dir.join("format.draft"), self.dir.join("format"));
         let write = || {
+            // The embedded engine does not sync the names of all folders that it makes;
+            // before there is a format, nothing was acknowledged.
+            if self.engine().is_dir() {
+                disk::sync_folders(&self.engine())?;
+            }
             let mut file = File::create(&draft)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
@@ -239,15 +244,6 @@ fn check_of(fields: &[u8]) -> [u8; 8] {
     digest.raw(fields);
     let hash = digest.done();
     std::array::from_fn(|place| hash[place])
-}
-
-/// Makes `dir` for its owner only; leaves an existing one as it is.
-pub(crate) fn make_private(dir: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
 }
 
 pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {

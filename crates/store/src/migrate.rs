@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_base::{Category, CommitNumber};
+use holdfast_base::{Category, CommitNumber, disk};
 
 use crate::chain::Digest;
 use crate::check;
@@ -194,7 +194,8 @@ fn set_aside(engine: &Path, dir: &Path, commit: CommitNumber) -> Result<(), Open
         }
         kept = dir.join(format!("engine.before-{commit}.{number}"));
     }
-    std::fs::rename(engine, &kept).map_err(io(&kept))
+    std::fs::rename(engine, &kept).map_err(io(&kept))?;
+    disk::sync_name(&kept).map_err(io(&kept))
 }
 
 fn to_folder(
@@ -219,6 +220,7 @@ fn to_folder(
         set_aside(&engine, dir, report.commit)?;
     }
     std::fs::rename(&incoming, &engine).map_err(io(&engine))?;
+    disk::sync_name(&engine).map_err(io(&engine))?;
     end_of_note(folder)?;
     // From here on the store lies in the folder.
     folder.write_format(EngineKind::Embedded, &source.shared.store_id)?;

@@ -38,6 +38,7 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
     ("holdfast-sample", &["holdfast-base"]),
     ("holdfast-testkit", ANYTHING),
     ("holdfast-testkit-postgres", &[]),
+    ("holdfast-testkit-power", &[]),
     ("holdfast", ANYTHING),
     ("holdfast-bench", ANYTHING),
     ("holdfast-attack", ANYTHING),
@@ -48,7 +49,12 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
 const ANYTHING: &[&str] = &["*"];
 
 /// What the tests of every room may use besides. Nothing ships with the first.
-const FOR_TESTS: &[&str] = &["holdfast-testkit", "holdfast-testkit-postgres", "holdfast-sample"];
+const FOR_TESTS: &[&str] = &[
+    "holdfast-testkit",
+    "holdfast-testkit-postgres",
+    "holdfast-testkit-power",
+    "holdfast-sample",
+];
 
 /// What the rule protects, by who broke it.
 fn why(from: &str) -> &'static str {

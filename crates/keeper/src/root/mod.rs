@@ -16,7 +16,7 @@ mod token;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -431,7 +431,7 @@ fn write_root(dir: &Path, roots: &Roots, passphrase: &[u8], over: bool) -> Resul
 
 /// Makes `dir` and what is missing above it; only the owner may enter.
 pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    holdfast_base::disk::make_folder(dir)
 }
 
 /// Replaces the file by `text`: after a crash it is the old or the new one.

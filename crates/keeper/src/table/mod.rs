@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use holdfast_base::{OrganizationId, PatientId, Timestamp};
+use holdfast_base::{OrganizationId, PatientId, Timestamp, disk};
 use parking_lot::{Mutex, RwLock};
 
 use crate::inbox::public_key;
@@ -169,6 +169,12 @@ impl KeyTable {
             patients: keyspace("patients")?,
             marks: keyspace("marks")?,
         };
+        // The engine does not sync the names of all folders that it makes; before there
+        // is a format, no key was given out.
+        if spaces.meta.get("format")?.is_none() {
+            disk::sync_folders(dir)?;
+            disk::sync_name(dir)?;
+        }
         upgrade::bring_up(&database, &spaces, roots, now, &steps)?;
         let mut named = Named::new();
         for row in spaces.named.iter() {

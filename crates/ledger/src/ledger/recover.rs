@@ -41,6 +41,9 @@ pub(super) fn open(
         return Err(OpenError::WrongOrigin);
     }
     fs::create_dir_all(dir)?;
+    if let Some(parent) = dir.parent().filter(|parent| parent.is_dir()) {
+        medium.sync_folder(parent)?;
+    }
     for folder in [BODIES, INDEX] {
         medium.create_folder(&dir.join(folder))?;
     }
