@@ -197,13 +197,12 @@ fn in_memory() -> tempfile::TempDir {
 
 /// Records one life of a writer.
 fn record(dir: &Path, trace: &Path, versions_count: u64, injections: &[&str]) {
-    let mut child =
-        record::under_strace(&std::env::current_exe().unwrap(), trace, injections)
-            .args(["--exact", "child_writes_under_the_recorder", "--ignored", "--nocapture"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+    let mut child = record::under_strace(&std::env::current_exe().unwrap(), trace, injections)
+        .args(["--exact", "child_writes_under_the_recorder", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     write!(child.stdin.take().unwrap(), "{}\n{versions_count}\n", dir.display()).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.success(), injections.is_empty(), "{status}");
@@ -247,7 +246,8 @@ fn live(versions_count: u64, mut each: impl FnMut(&Step, &Disk, &Held, usize)) -
     for (number, killed) in LIVES.into_iter().enumerate() {
         let trace = traces.path().join("trace");
         let versions_count = if number < 2 { 0 } else { versions_count };
-        let injection = killed.map(|later| format!("fsync:signal=SIGKILL:when={}", opening + later));
+        let injection =
+            killed.map(|later| format!("fsync:signal=SIGKILL:when={}", opening + later));
         record(&store, &trace, versions_count, injection.as_deref().as_slice());
         opening = opening.max(if number == 1 { syncs_count(&trace) } else { 0 });
         let mut replay = Replay::new(&trace, &root, disk);

@@ -237,14 +237,7 @@ impl Disk {
         image
     }
 
-    fn collect(
-        &self,
-        inode: Inode,
-        path: &Path,
-        data: Data,
-        dice: &mut Dice,
-        image: &mut Image,
-    ) {
+    fn collect(&self, inode: Inode, path: &Path, data: Data, dice: &mut Dice, image: &mut Image) {
         let (mode, node) = &self.inodes[inode];
         match node {
             Node::File(file) => {
@@ -275,7 +268,8 @@ impl Disk {
                 differs.push((*path).clone());
             }
         }
-        differs.extend(found.keys().filter(|path| !known.contains_key(*path)).map(|p| (*p).clone()));
+        differs
+            .extend(found.keys().filter(|path| !known.contains_key(*path)).map(|p| (*p).clone()));
         differs
     }
 }

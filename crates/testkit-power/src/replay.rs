@@ -178,7 +178,8 @@ impl Replay {
                 None
             }
             "fallocate" | "copy_file_range" | "sendfile" | "splice" => {
-                let into = if call.name == "splice" || call.name == "copy_file_range" { 2 } else { 0 };
+                let into =
+                    if call.name == "splice" || call.name == "copy_file_range" { 2 } else { 0 };
                 let open = fd(into).and_then(|fd| self.opened(call, fd));
                 assert!(open.is_none(), "a recording cannot follow {}", call.name);
                 None
@@ -351,15 +352,21 @@ impl Replay {
 
 /// Calls that are steps when they concern a file of ours.
 const STEPS: &[&str] = &[
-    "write", "pwrite64", "writev", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "mkdir",
+    "write",
+    "pwrite64",
+    "writev",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "unlink",
+    "mkdir",
 ];
 
 /// Which thread belongs to which process, which process made which, and how many
 /// steps there may be. Asked beforehand: a child may be seen before the call that
 /// made it is done.
-fn processes(
-    input: &mut BufReader<File>,
-) -> (HashMap<u32, u32>, HashMap<u32, u32>, usize) {
+fn processes(input: &mut BufReader<File>) -> (HashMap<u32, u32>, HashMap<u32, u32>, usize) {
     let (mut threads, mut makers, mut steps_count) = (HashMap::new(), HashMap::new(), 0);
     let mut reader = Reader::default();
     while let Some(line) = reader.next(input) {

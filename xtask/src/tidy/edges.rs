@@ -49,12 +49,8 @@ const MAY_LEAN_ON: &[(&str, &[&str])] = &[
 const ANYTHING: &[&str] = &["*"];
 
 /// What the tests of every room may use besides. Nothing ships with the first.
-const FOR_TESTS: &[&str] = &[
-    "holdfast-testkit",
-    "holdfast-testkit-postgres",
-    "holdfast-testkit-power",
-    "holdfast-sample",
-];
+const FOR_TESTS: &[&str] =
+    &["holdfast-testkit", "holdfast-testkit-postgres", "holdfast-testkit-power", "holdfast-sample"];
 
 /// What the rule protects, by who broke it.
 fn why(from: &str) -> &'static str {
