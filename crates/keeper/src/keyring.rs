@@ -69,8 +69,7 @@ impl Keys {
         }
     }
 
-    /// The keys that `labels` name under each generation of this one. The half of
-    /// the work that they share is done once.
+    /// The keys that `labels` name under each generation of this one.
     pub fn derive_all(&self, labels: &[String]) -> Vec<Self> {
         let newest = self.newest.1.derive_all(labels).into_iter();
         let mut derived: Vec<Self> = newest

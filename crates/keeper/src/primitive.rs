@@ -67,8 +67,7 @@ impl Secret {
         derived
     }
 
-    /// The keys that `labels` name under this one, in their order. The extracting
-    /// half of HKDF is done once.
+    /// The keys that `labels` name under this one, in their order.
     pub(crate) fn derive_all(&self, labels: &[impl AsRef<str>]) -> Vec<Self> {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"holdfast/v1").extract(&*self.bytes);
         let derive = |label: &str| {

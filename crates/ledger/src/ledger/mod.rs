@@ -154,9 +154,8 @@ struct Body {
 }
 
 impl Body {
-    fn of(entry: &Entry) -> Result<Self, AppendError> {
-        let mut salted = vec![0; SALT_BYTES];
-        fill_random(&mut salted);
+    fn of(entry: &Entry, salt: &[u8; SALT_BYTES]) -> Result<Self, AppendError> {
+        let mut salted = salt.to_vec();
         // Entries hold identifiers, numbers and texts: none can fail to serialise.
         serde_json::to_writer(&mut salted, entry).map_err(|_| AppendError::Stopped)?;
         let bytes = salted.len() - SALT_BYTES;
@@ -222,7 +221,11 @@ impl Ledger {
     /// [`AppendError`]; nothing was acknowledged then, and the caller must refuse
     /// what it was about to do.
     pub fn append(&self, entries: &[Entry]) -> Result<Range<u64>, AppendError> {
-        let bodies: Vec<Body> = entries.iter().map(Body::of).collect::<Result<_, _>>()?;
+        // One call to the system for all of them.
+        let mut salts = vec![[0; SALT_BYTES]; entries.len()];
+        fill_random(salts.as_flattened_mut());
+        let bodies = entries.iter().zip(&salts).map(|(entry, salt)| Body::of(entry, salt));
+        let bodies: Vec<Body> = bodies.collect::<Result<_, _>>()?;
         if bodies.is_empty() {
             let len = self.len();
             return Ok(len..len);
