@@ -166,6 +166,27 @@ impl Organization {
     pub fn mrn_system(&self) -> String {
         format!("urn:oid:{}", self.oid)
     }
+
+    /// Its settings on an exchange, as one takes them to add an organization.
+    pub fn settings(&self) -> serde_json::Value {
+        let mut authorities = serde_json::Map::new();
+        for name in [self.facility, self.oid] {
+            authorities.insert(name.to_owned(), self.mrn_system().into());
+        }
+        serde_json::json!({
+            "id": self.id,
+            "name": self.name,
+            "module": self.kind.as_str(),
+            "street": self.street,
+            "city": self.city,
+            "state": self.state,
+            "postal_code": self.zip,
+            "phone": self.phone,
+            "authorities": authorities,
+            "default_authority": self.facility,
+            "time_zone": TIME_ZONE,
+        })
+    }
 }
 
 /// A person who works at an organization.
@@ -242,6 +263,9 @@ impl Community {
         })
     }
 }
+
+/// US Eastern, where the community lives.
+const TIME_ZONE: &str = "EST5EDT,M3.2.0,M11.1.0";
 
 /// Family practice that speaks HL7 v2.
 pub const LAKESIDE: &str = "lakeside-family";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use holdfast_base::{Clock as _, ManualClock, OrganizationId, PrincipalId, Timestamp};
 use holdfast_exchange::{
-    Admission, Ask, Caller, Enrollment, Exchange, ExchangeConfig, Format, Module, NewAccount,
+    Admission, Ask, Caller, Enrollment, Exchange, ExchangeConfig, Format, NewAccount,
     NewOrganization, Role, StoreLocation, totp,
 };
 use holdfast_keeper::KeeperConfig;
@@ -324,22 +324,5 @@ pub fn organization(text: &str) -> OrganizationId {
 }
 
 fn facts(organization: &holdfast_sample::Organization) -> NewOrganization {
-    let system = organization.mrn_system();
-    NewOrganization {
-        id: organization.id.clone(),
-        name: organization.name.into(),
-        module: Module::from_name(organization.kind.as_str()).expect("a known module"),
-        street: organization.street.into(),
-        city: organization.city.into(),
-        state: organization.state.into(),
-        postal_code: organization.zip.into(),
-        phone: organization.phone.into(),
-        authorities: [
-            (organization.facility.into(), system.clone()),
-            (organization.oid.into(), system),
-        ]
-        .into(),
-        default_authority: Some(organization.facility.into()),
-        time_zone: "EST5EDT,M3.2.0,M11.1.0".into(),
-    }
+    serde_json::from_value(organization.settings()).expect("settings of an organization")
 }

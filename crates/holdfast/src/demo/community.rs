@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use holdfast_base::{Clock as _, PrincipalId};
-use holdfast_exchange::{
-    Ask, Enrollment, Exchange, Module, NewAccount, NewOrganization, Role, totp,
-};
+use holdfast_exchange::{Ask, Enrollment, Exchange, NewAccount, NewOrganization, Role, totp};
 use holdfast_sample::{Community, Kind, Member, Organization};
 
 use crate::client::{Client, Credential};
@@ -14,9 +12,6 @@ use crate::config::Config;
 use crate::failure::{Failure, chain};
 use crate::tls::{Authority, Identity};
 use crate::wiring::SystemClock;
-
-/// US Eastern, where the community lives.
-const TIME_ZONE: &str = "EST5EDT,M3.2.0,M11.1.0";
 
 /// Honey records: plausible, and nobody's. Family names from both ends of the
 /// alphabet, so that whoever goes through it meets one early.
@@ -131,25 +126,8 @@ pub fn write_certificates(folder: &Path, people: &People) -> Result<(), Failure>
 }
 
 fn facts(organization: &Organization) -> Result<NewOrganization, Failure> {
-    let module = Module::from_name(organization.kind.as_str()).ok_or_else(|| {
-        Failure::new(format!("no module is called {}", organization.kind.as_str()))
-    })?;
-    let system = organization.mrn_system();
-    let authorities =
-        [(organization.facility.to_owned(), system.clone()), (organization.oid.to_owned(), system)];
-    Ok(NewOrganization {
-        id: organization.id.clone(),
-        name: organization.name.to_owned(),
-        module,
-        street: organization.street.to_owned(),
-        city: organization.city.to_owned(),
-        state: organization.state.to_owned(),
-        postal_code: organization.zip.to_owned(),
-        phone: organization.phone.to_owned(),
-        authorities: authorities.into(),
-        default_authority: Some(organization.facility.to_owned()),
-        time_zone: TIME_ZONE.to_owned(),
-    })
+    serde_json::from_value(organization.settings())
+        .map_err(|error| Failure::new(format!("{}: {error}", organization.slug)))
 }
 
 /// Registers honey patients at every organization where people are treated, through
