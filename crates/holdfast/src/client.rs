@@ -88,6 +88,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::io("write", path, &error))
 }
 
+/// Secrets next to the data they open would make the sealing worthless.
+///
+/// # Errors
+/// When `path` lies in the data folder.
+pub fn refuse_inside(dir: &Path, path: &Path) -> Result<(), Failure> {
+    let absolute = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.to_owned());
+    if absolute(path).starts_with(absolute(dir)) {
+        return Err(Failure::new(format!(
+            "{} lies in the data folder: whoever steals one would have both",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A connection to an exchange, signed in or not.
 #[derive(Clone)]
 pub struct Client {
@@ -205,27 +220,27 @@ impl Client {
         Ok(self.with_token(token.to_owned().into()))
     }
 
-    /// Signs in from a credentials file. A code works once: when this one was used
-    /// already, waits for the next.
+    /// Signs in from a credentials file. A code works once: when the present one was
+    /// used already, shows the next, which the keeper takes as well, or waits.
     ///
     /// # Errors
     /// When the exchange refuses or does not answer.
     pub async fn sign_in_as(self, person: &Credential, clock: &dyn Clock) -> Result<Self, Failure> {
-        for attempt in 0..2 {
+        for waited in [false, true] {
             let seconds = (clock.now().millis() / 1000).unsigned_abs();
-            let code = holdfast_exchange::totp::code(&person.totp_secret, seconds)
-                .ok_or_else(|| Failure::new("the credentials file has a broken TOTP secret"))?;
-            match self.clone().sign_in(&person.user, &person.password, &code).await {
-                Ok(client) => return Ok(client),
-                Err(failure) if attempt == 1 || !failure.to_string().contains("(401)") => {
-                    return Err(failure);
-                }
-                Err(_) => {
-                    let wait_s = TOTP_STEP_S - seconds % TOTP_STEP_S + 1;
-                    eprintln!("waiting {wait_s} s for a fresh code (each works once)");
-                    tokio::time::sleep(Duration::from_secs(wait_s)).await;
+            for ahead_s in [0, TOTP_STEP_S] {
+                let code = holdfast_exchange::totp::code(&person.totp_secret, seconds + ahead_s)
+                    .ok_or_else(|| Failure::new("the credentials file has a broken TOTP secret"))?;
+                match self.clone().sign_in(&person.user, &person.password, &code).await {
+                    Err(failure) if !failure.to_string().contains("(401)") => return Err(failure),
+                    Err(failure) if waited && ahead_s > 0 => return Err(failure),
+                    Err(_) => {}
+                    signed_in => return signed_in,
                 }
             }
+            let wait_s = TOTP_STEP_S - seconds % TOTP_STEP_S + 1;
+            eprintln!("waiting {wait_s} s for a fresh code (each works once)");
+            tokio::time::sleep(Duration::from_secs(wait_s)).await;
         }
         Err(Failure::new("could not sign in"))
     }

@@ -4,12 +4,11 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{Demo, holdfast_with, text, told};
-use holdfast::client::Client;
 use holdfast::demo::stream::{MllpConnection, read_acknowledgement};
 use holdfast::tls::Identity;
-use holdfast::wiring::SystemClock;
 
 const SYSTEM: &str = "hl7v2@lakeside-family";
 
@@ -36,10 +35,7 @@ async fn send(demo: &Demo, numbers: std::ops::Range<usize>) {
 }
 
 async fn status(demo: &Demo) -> serde_json::Value {
-    let people = demo.people();
-    let officer = people.with_role("security-officer").unwrap();
-    let client = Client::of_folder(&demo.dir, &demo.config()).unwrap();
-    let client = client.sign_in_as(officer, &SystemClock).await.unwrap();
+    let client = demo.client_of(&officer(demo)).await;
     client.get("/ops/status").await.unwrap().accepted().unwrap().json().unwrap()["counts"].clone()
 }
 
@@ -61,34 +57,27 @@ fn object(dir: &Path, part: &str) -> PathBuf {
 
 #[test]
 fn p14_a_lost_folder_comes_back_from_its_backups_and_says_what_is_missing() {
-    let demo = Demo::make(1);
+    let demo = Arc::new(Demo::make(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let to = demo.outside("backups");
     let to = to.to_str().unwrap().to_owned();
     let serving = demo.serve();
-    let first = demo.run(&["backup", "--user", &officer(&demo), "--to", &to]);
+    let first = demo.run_as(&officer(&demo), &["backup", "--to", &to]);
     assert!(first.status.success(), "{}", told(&first));
 
     // The second one while messages come in.
     let second = runtime.block_on(async {
         let sending = send(&demo, 0..12);
         let backing = async {
-            let (to, user) = (to.clone(), officer(&demo));
-            let arguments = ["backup", "--user", &user, "--to", &to].map(str::to_owned);
-            let (dir, credentials) = (demo.dir.clone(), demo.credentials.clone());
-            let run = move || {
-                let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                all.extend(["--dir", dir.to_str().unwrap()]);
-                all.extend(["--credentials", credentials.to_str().unwrap()]);
-                common::holdfast(&all)
-            };
+            let (demo, to, user) = (Arc::clone(&demo), to.clone(), officer(&demo));
+            let run = move || demo.run_as(&user, &["backup", "--to", &to]);
             tokio::task::spawn_blocking(run).await.unwrap()
         };
         tokio::join!(sending, backing).1
     });
     assert!(second.status.success(), "{}", told(&second));
     assert!(text(&second).starts_with("backup 2"), "{}", text(&second));
-    let third = demo.run(&["backup", "--user", &officer(&demo), "--to", &to]);
+    let third = demo.run_as(&officer(&demo), &["backup", "--to", &to]);
     assert!(text(&third).starts_with("backup 3"), "{}{}", text(&third), told(&third));
     let counts = runtime.block_on(status(&demo));
 
@@ -140,7 +129,7 @@ fn p14_a_lost_folder_comes_back_from_its_backups_and_says_what_is_missing() {
     let serving = demo.serve();
     runtime.block_on(send(&demo, 0..14));
     // A new line of backups begins where the old one was left.
-    let fourth = demo.run(&["backup", "--user", &officer(&demo), "--to", &to]);
+    let fourth = demo.run_as(&officer(&demo), &["backup", "--to", &to]);
     assert!(text(&fourth).starts_with("backup 4"), "{}{}", text(&fourth), told(&fourth));
     assert!(serving.stop());
     let verified = holdfast_with(&verify, &with);
@@ -177,7 +166,7 @@ fn p14_a_lost_folder_comes_back_from_its_backups_and_says_what_is_missing() {
 }
 
 fn officer(demo: &Demo) -> String {
-    demo.people().with_role("security-officer").unwrap().user.clone()
+    demo.user_with("security-officer")
 }
 
 fn number_after(text: &str, before: &str) -> u64 {

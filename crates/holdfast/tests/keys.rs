@@ -9,7 +9,6 @@ use std::process::{Command, Output};
 
 use common::{Demo, holdfast, holdfast_with, text, told};
 use holdfast::client::Client;
-use holdfast::wiring::SystemClock;
 
 const MODULES: [&str; 2] =
     ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
@@ -64,12 +63,12 @@ fn p13_root_and_service_keys_rotate_and_the_passphrase_changes_while_nothing_run
     let fresh = Fresh::make();
     let before = works(&fresh.keys(&["status"]));
     assert!(before.contains("NO KIT") && before.contains("Memory:"), "{before}");
-    for key in ["root", "system", "mpi-seal", "ledger-signer", "ledger-bodies", "marks"] {
+    for key in ["root", "system", "mpi-seal", "ledger-signer", "ledger-bodies", "marks", "people"] {
         assert_eq!(generation(&before, key), 1);
         works(&fresh.keys(&["rotate", key]));
     }
     let after = works(&fresh.keys(&["status"]));
-    for key in ["root", "system", "mpi-seal", "ledger-signer", "ledger-bodies", "marks"] {
+    for key in ["root", "system", "mpi-seal", "ledger-signer", "ledger-bodies", "marks", "people"] {
         assert_eq!(generation(&after, key), 2, "{key}");
     }
     works(&fresh.keys(&["retire-signer"]));
@@ -163,6 +162,7 @@ fn load_patient(demo: &Demo, number: &str) {
 
 struct Doctor {
     runtime: tokio::runtime::Runtime,
+    user: String,
     client: Client,
 }
 
@@ -170,15 +170,13 @@ impl Doctor {
     fn of(demo: &Demo) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let people = demo.people();
+        // The demo signs in as the first one.
         let is_right = |one: &&holdfast::client::Credential| {
             one.role == "clinician" && one.organization == "lakeside-family"
         };
-        let person = people.people.iter().find(is_right).unwrap();
-        let client = runtime.block_on(async {
-            let client = Client::of_folder(&demo.dir, &demo.config()).unwrap();
-            client.sign_in_as(person, &SystemClock).await.unwrap()
-        });
-        Self { runtime, client }
+        let person = people.people.iter().rfind(is_right).unwrap();
+        let client = runtime.block_on(demo.client_of(&person.user));
+        Self { runtime, user: person.user.clone(), client }
     }
 
     /// Status of the answer, and the ids of the patients in it.
@@ -207,13 +205,16 @@ fn p13_every_level_rotates_under_a_running_exchange_and_a_forgotten_patient_stay
     );
     assert!(told(&wrong).contains("passphrase or PIN is wrong"), "{}", told(&wrong));
 
+    let privacy = demo.user_with("privacy-officer");
     let policy = demo.outside("before.toml");
     let policy = policy.to_str().unwrap();
-    assert!(demo.run(&["ledger", "policy", "--out", policy]).status.success());
-    for key in ["root", "system", "mpi-seal", "ledger-bodies", "ledger-signer"] {
+    assert!(demo.run_as(&privacy, &["ledger", "policy", "--out", policy]).status.success());
+    for key in ["root", "system", "mpi-seal", "ledger-bodies", "ledger-signer", "people"] {
         works(&keys(&["rotate", key]));
         assert_eq!(doctor.read().0, 200, "after rotating {key}");
     }
+    // Passwords, codes and sessions of before are good, and new sessions open.
+    assert!(demo.run(&["token", "--user", "colleen.prendergast"]).status.success());
     let wrapped = works(&keys(&["rotate", "organization/lakeside-family/wrap"]));
     assert!(wrapped.contains("wrapped again"), "{wrapped}");
     works(&keys(&["rotate", "organization/lakeside-family/inbox"]));
@@ -232,7 +233,8 @@ fn p13_every_level_rotates_under_a_running_exchange_and_a_forgotten_patient_stay
     let patient = patients[0].as_str();
     let forget = |more: &[&str]| {
         let named = ["forget", "--organization", "lakeside-family", "--patient", patient];
-        demo.run(&[&named[..], &["--reason", "asked for by the patient"], more].concat())
+        let reason = ["--reason", "asked for by the patient"];
+        demo.run_as(&privacy, &[&named[..], &reason, more].concat())
     };
     let unsure = forget(&["--confirm", "00000000"]);
     assert!(!unsure.status.success(), "another code forgets nobody");
@@ -247,20 +249,24 @@ fn p13_every_level_rotates_under_a_running_exchange_and_a_forgotten_patient_stay
     let after = demo.outside("after.toml");
     let after = after.to_str().unwrap();
     works(&keys(&["retire-signer"]));
-    assert!(demo.run(&["ledger", "policy", "--out", after]).status.success());
+    assert!(demo.run_as(&privacy, &["ledger", "policy", "--out", after]).status.success());
     assert!(serving.stop());
     works(&verify(after));
     assert_eq!(verify(policy).status.code(), Some(1), "the former key signs no more");
 
     // Everything is there after a restart, under keys that are not those of before.
     let serving = demo.serve();
-    let name = demo.people().people.iter().find(|p| p.role == "clinician").unwrap().user.clone();
-    let scope = demo.run(&["scope", "--principal", &name, "--format", "json"]);
+    let scope = ["scope", "--principal", &doctor.user, "--format", "json"];
+    let scope = demo.run_as(&privacy, &scope);
     let scope: serde_json::Value = serde_json::from_str(&works(&scope)).unwrap();
     assert_eq!(scope["totals"]["patients"], 2, "the forgotten one counts: {scope}");
     let status = works(&keys(&["status"]));
     assert_eq!(generation(&status, "root"), 2);
+    assert_eq!(generation(&status, "people"), 2);
     assert_eq!(generation(&status, "organization/lakeside-family/wrap"), 2);
+    // Principals and sessions that the former generation sealed are open, too.
+    assert_eq!(doctor.read().0, 200);
+    assert!(demo.run(&["token", "--user", "desmond.achterberg"]).status.success());
     assert!(serving.stop());
 }
 
@@ -376,10 +382,10 @@ fn p03_without_the_token_nothing_starts_and_no_key_is_released_until_it_is_back(
     until("the token's return", || !text(&keys(&["status"])).contains("AWAY"));
     assert_eq!(doctor.read().0, 200);
     // The keeper's own alerts are for the office of those who run the exchange.
-    let officer = demo.people().with_role("security-officer").unwrap().user.clone();
+    let officer = demo.user_with("security-officer");
     let bundle = demo.outside("b");
-    let out = ["--user", &officer, "--out", bundle.to_str().unwrap()];
-    works(&demo.run(&[&["ledger", "evidence"], &out[..]].concat()));
+    let export = ["ledger", "evidence", "--out", bundle.to_str().unwrap()];
+    works(&demo.run_as(&officer, &export));
     let bundle = std::fs::read_to_string(demo.outside("b")).unwrap();
     for told in ["root-guard", "no key is released", "keys are released again"] {
         assert!(bundle.contains(told), "the ledger does not say {told:?}");

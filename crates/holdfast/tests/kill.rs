@@ -12,7 +12,6 @@ use common::{Demo, text, told};
 use holdfast::client::Client;
 use holdfast::demo::stream::{MllpConnection, read_acknowledgement};
 use holdfast::tls::Identity;
-use holdfast::wiring::SystemClock;
 
 /// Times that something is killed, unless `KILL_ROUNDS` says how often.
 const ROUNDS: usize = 30;
@@ -155,10 +154,7 @@ fn p01_p14_killed_at_random_moments_nothing_acknowledged_is_lost_or_doubled() {
 }
 
 async fn office(demo: &Demo) -> Client {
-    let people = demo.people();
-    let officer = people.with_role("security-officer").unwrap();
-    let client = Client::of_folder(&demo.dir, &demo.config()).unwrap();
-    client.sign_in_as(officer, &SystemClock).await.unwrap()
+    demo.client_of(&demo.user_with("security-officer")).await
 }
 
 async fn counts(demo: &Demo) -> serde_json::Value {

@@ -8,17 +8,12 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use common::{Demo, command, holdfast, text, told};
-use holdfast::client::Client;
-use holdfast::wiring::SystemClock;
 use holdfast_testkit_postgres::Postgres;
 
 fn counts(demo: &Demo) -> serde_json::Value {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let people = demo.people();
-        let officer = people.with_role("security-officer").unwrap();
-        let client = Client::of_folder(&demo.dir, &demo.config()).unwrap();
-        let client = client.sign_in_as(officer, &SystemClock).await.unwrap();
+        let client = demo.client_of(&demo.user_with("security-officer")).await;
         let status = client.get("/ops/status").await.unwrap().accepted().unwrap();
         status.json().unwrap()["counts"].clone()
     })

@@ -82,14 +82,23 @@ fn the_drill_is_detected_and_contained(demo: &Demo) -> String {
     demo.people().with_role("clinician").unwrap().user.clone()
 }
 
+/// Who answers for it at the practice whose doctor's token was stolen.
+fn office(demo: &Demo) -> String {
+    demo.user_with("privacy-officer")
+}
+
 fn the_scope_says_whom_it_reached(demo: &Demo, principal: &str) {
-    let scope = json(&demo.run(&["scope", "--principal", principal, "--format", "json"]));
+    let scope =
+        json(&demo.run_as(&office(demo), &["scope", "--principal", principal, "--format", "json"]));
     let rows = scope["rows"].as_array().unwrap();
     assert!(!rows.is_empty());
     assert_eq!(scope["totals"]["patients"], rows.len());
-    let csv = text(&demo.run(&["scope", "--principal", principal, "--format", "csv"]));
+    let csv =
+        text(&demo.run_as(&office(demo), &["scope", "--principal", principal, "--format", "csv"]));
     assert_eq!(csv.lines().count(), rows.len() + 1, "a header and a row for each record");
-    let nobody = json(&demo.run(&["scope", "--principal", "dr.nobody", "--format", "json"]));
+    let nobody = json(
+        &demo.run_as(&office(demo), &["scope", "--principal", "dr.nobody", "--format", "json"]),
+    );
     assert_eq!(nobody["totals"]["patients"], 0);
     let unclear = demo.run(&["scope"]);
     assert_eq!(unclear.status.code(), Some(2));
@@ -97,23 +106,29 @@ fn the_scope_says_whom_it_reached(demo: &Demo, principal: &str) {
 
 fn notices_are_drafted(demo: &Demo) {
     let out = demo.outside("notices");
-    let drafted =
-        demo.run(&["respond", "draft", "--incident", "1", "--out", out.to_str().unwrap()]);
+    let drafted = demo.run_as(
+        &office(demo),
+        &["respond", "draft", "--incident", "1", "--out", out.to_str().unwrap()],
+    );
     assert!(drafted.status.success(), "{}", told(&drafted));
     assert!(out.join("deadlines.txt").is_file() && out.join("index.txt").is_file());
     let letters = std::fs::read_dir(out.join("letters")).unwrap().count();
     assert!(letters > 0, "somebody is told");
-    let again = demo.run(&["respond", "draft", "--incident", "1", "--out", out.to_str().unwrap()]);
+    let again = demo.run_as(
+        &office(demo),
+        &["respond", "draft", "--incident", "1", "--out", out.to_str().unwrap()],
+    );
     assert_eq!(again.status.code(), Some(2), "drafts are never written over");
 }
 
 fn the_ledger_verifies_and_tampering_is_found(demo: &Demo) {
     let policy = demo.outside("policy.toml");
     let policy = policy.to_str().unwrap();
-    assert!(demo.run(&["ledger", "policy", "--out", policy]).status.success());
+    assert!(demo.run_as(&office(demo), &["ledger", "policy", "--out", policy]).status.success());
     let bundle = demo.outside("evidence.bundle");
     let bundle = bundle.to_str().unwrap();
-    let made = demo.run(&["ledger", "evidence", "--policy", policy, "--out", bundle]);
+    let made =
+        demo.run_as(&office(demo), &["ledger", "evidence", "--policy", policy, "--out", bundle]);
     assert!(made.status.success(), "{}", told(&made));
     let verified = holdfast(&["ledger", "verify", bundle, "--policy", policy]);
     assert!(verified.status.success(), "{}", text(&verified));

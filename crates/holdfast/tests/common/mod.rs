@@ -1,14 +1,17 @@
 //! The built command, run as a person would run it.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part")]
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 
-use holdfast::client::Credentials;
+use holdfast::client::{Client, Credentials};
 use holdfast::config::Config;
+use holdfast::wiring::SystemClock;
 use tempfile::TempDir;
 
 /// A demo in a temporary folder.
@@ -18,6 +21,9 @@ pub struct Demo {
     pub passphrase: PathBuf,
     pub certificates: PathBuf,
     pub shown: String,
+    /// Tokens by sign-in name: a code works once, so whoever signs in for every command
+    /// waits half a minute for each.
+    sessions: Mutex<HashMap<String, String>>,
     outside: TempDir,
 }
 
@@ -57,7 +63,8 @@ impl Demo {
         ]);
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { dir, credentials, passphrase, certificates, shown, outside }
+        let sessions = Mutex::default();
+        Self { dir, credentials, passphrase, certificates, shown, sessions, outside }
     }
 
     /// A path outside of the data folder.
@@ -71,6 +78,49 @@ impl Demo {
 
     pub fn people(&self) -> Credentials {
         Credentials::read(&self.credentials).unwrap()
+    }
+
+    /// Sign-in name of the first person with this role.
+    pub fn user_with(&self, role: &str) -> String {
+        self.people().with_role(role).unwrap().user.clone()
+    }
+
+    /// Runs a command in the session of `user`, which is opened when there is none.
+    pub fn run_as(&self, user: &str, arguments: &[&str]) -> Output {
+        for _ in 0..2 {
+            let known = self.sessions.lock().unwrap().get(user).cloned();
+            let token = known.unwrap_or_else(|| {
+                let token = self.run(&["token", "--user", user]);
+                assert!(token.status.success(), "{}", told(&token));
+                text(&token).trim().to_owned()
+            });
+            let all = [arguments, &["--dir", self.dir.to_str().unwrap()]].concat();
+            let output = holdfast_with(&all, &[("HOLDFAST_TOKEN", &token)]);
+            if !told(&output).contains("(401)") {
+                self.sessions.lock().unwrap().insert(user.to_owned(), token);
+                return output;
+            }
+            self.sessions.lock().unwrap().remove(user);
+        }
+        panic!("{user} has no session for {arguments:?}");
+    }
+
+    /// A client in the session of `user`, which is opened when there is none.
+    pub async fn client_of(&self, user: &str) -> Client {
+        let anonymous = Client::of_folder(&self.dir, &self.config()).unwrap();
+        let known = self.sessions.lock().unwrap().get(user).cloned();
+        if let Some(token) = known {
+            let client = anonymous.clone().with_token(token.into());
+            if client.get("/ops/status").await.unwrap().status == 200 {
+                return client;
+            }
+        }
+        let people = self.people();
+        let client = anonymous.sign_in_as(people.of_user(user).unwrap(), &SystemClock).await;
+        let client = client.unwrap();
+        let token = client.token().unwrap().expose().clone();
+        self.sessions.lock().unwrap().insert(user.to_owned(), token);
+        client
     }
 
     /// Runs a command that signs in to this demo's exchange.
@@ -88,31 +138,40 @@ impl Demo {
 
     /// As [`serve`](Self::serve), with more environment variables.
     pub fn serve_with(&self, environment: &[(&str, &str)]) -> Serving {
-        let mut child = command(&["serve", "--dir", self.dir.to_str().unwrap()])
-            .env("HOLDFAST_PASSPHRASE_FILE", &self.passphrase)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut told = String::new();
-        loop {
-            let mut line = String::new();
-            let read = lines.read_line(&mut line).unwrap();
-            assert!(read > 0, "the server ended before it listened: {told}");
-            told.push_str(&line);
-            if line.starts_with("serving") {
-                break;
-            }
-        }
-        let keeper = children_of(child.id()).first().copied();
-        std::thread::spawn(move || {
-            let _ = lines.read_to_string(&mut String::new());
-        });
-        Serving { child, keeper }
+        let passphrase = self.passphrase.to_str().unwrap();
+        let own = [("HOLDFAST_PASSPHRASE_FILE", passphrase)];
+        let all = own.iter().chain(environment);
+        let all: Vec<_> =
+            all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        serve_in(&self.dir, &all)
     }
+}
+
+/// Starts `holdfast serve` on a folder and waits until it listens.
+pub fn serve_in(dir: &Path, environment: &[(String, String)]) -> Serving {
+    let mut child = command(&["serve", "--dir", dir.to_str().unwrap()])
+        .envs(environment.iter().cloned())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    loop {
+        let mut line = String::new();
+        let read = lines.read_line(&mut line).unwrap();
+        assert!(read > 0, "the server ended before it listened: {told}");
+        told.push_str(&line);
+        if line.starts_with("serving") {
+            break;
+        }
+    }
+    let keeper = children_of(child.id()).first().copied();
+    std::thread::spawn(move || {
+        let _ = lines.read_to_string(&mut String::new());
+    });
+    Serving { child, keeper }
 }
 
 /// A running exchange; killed when the test is over.
