@@ -173,6 +173,35 @@ impl KeeperClient {
         }
     }
 
+    /// Opens one kept payload for a person who looks at it. The entry, under the person's
+    /// name, is durable first, and the payload counts as a patient in their budget.
+    /// Nothing when it does not open.
+    ///
+    /// # Errors
+    /// [`KeeperError::NotPermitted`] unless a privacy officer of the organization that
+    /// sent it asks; [`KeeperError::OverBudget`].
+    pub async fn show_payload(
+        &self,
+        proof: &Proof,
+        organization: &OrganizationId,
+        kept: KeptPayload<'_>,
+        reason: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, KeeperError> {
+        let request = Request::ShowPayload {
+            proof: proof.clone(),
+            organization: organization.clone(),
+            payload: kept.to_wire(),
+            reason: reason.to_owned(),
+        };
+        match self.ask(request).await? {
+            Answer::Inbox(mut contents) if contents.len() == 1 => {
+                let content = contents.pop().flatten();
+                Ok(content.and_then(|content| kept.open(organization, content).ok()))
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// The class keys of some patients, in the order they were asked for: all of
     /// them or none. One `key-release` entry for each is durable before any key
     /// leaves the keeper.

@@ -198,6 +198,10 @@ pub(crate) enum NotPermitted {
     FirstIsAdministrator,
     /// There are principals already: nothing is imported.
     NotEmpty,
+    /// Nobody could administer the exchange any more.
+    LastAdministrator,
+    /// The organization that runs the exchange is not suspended.
+    RunsTheExchange,
 }
 
 impl NotPermitted {
@@ -209,6 +213,8 @@ impl NotPermitted {
             Self::AlreadySetUp => "already-set-up",
             Self::FirstIsAdministrator => "first-is-administrator",
             Self::NotEmpty => "not-empty",
+            Self::LastAdministrator => "last-administrator",
+            Self::RunsTheExchange => "runs-the-exchange",
         }
     }
 }

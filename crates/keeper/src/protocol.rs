@@ -24,13 +24,14 @@ use crate::people::{ImportedPrincipal, NewPrincipal, Proof, SessionFacts, Sessio
 use crate::population::{IndexedResource, Needed};
 use crate::primitive::Secret;
 use crate::process::KeyRows;
-use crate::process::rotation::{KeysAnswer, KeysRequest};
+use crate::process::rotation::{KeysAnswer, KeysRequest, SecretBytes};
 use crate::process::{BulkGrant, GrantProposal};
 use crate::public::{PublicAnswer, PublicRequest};
 
 /// The version that is spoken; another one is refused. 2: keys have generations, who
-/// asks is proved, and the inbox gives out content keys of single payloads.
-pub(crate) const VERSION: u8 = 2;
+/// asks is proved, and the inbox gives out content keys of single payloads. 3: people
+/// look at kept payloads, and the passphrase recovers an administrator.
+pub(crate) const VERSION: u8 = 3;
 /// The largest frame: 1024 entries of ordinary length fit in many times over.
 pub(crate) const FRAME_BYTES_MAX: usize = 32 << 20;
 /// How much of a bundle or a query's answer is put into one frame.
@@ -240,6 +241,16 @@ pub(crate) enum Request {
         proof: Proof,
         from: u64,
     },
+    ShowPayload {
+        proof: Proof,
+        organization: OrganizationId,
+        payload: WirePayload,
+        reason: String,
+    },
+    RecoverAdministrator {
+        secret: SecretBytes,
+        principal: PrincipalId,
+    },
 }
 
 /// The keys of one organization that the front process holds.
@@ -414,7 +425,7 @@ mod tests {
     use super::*;
     use crate::asked::PopulationQuestion;
     use crate::population::{Condition, Range};
-    use crate::process::rotation::{Change, SecretBytes};
+    use crate::process::rotation::Change;
 
     fn id<T: std::str::FromStr>(text: &str) -> T {
         text.parse().unwrap_or_else(|_| panic!("{text} is valid"))
@@ -499,7 +510,7 @@ mod tests {
             Request::ServiceKeys { reason: reason() },
             Request::OpenInbox {
                 organization: organization(),
-                payloads: vec![payload],
+                payloads: vec![payload.clone()],
                 reason: reason(),
             },
             Request::Release(ReleaseRequest { proof: Proof::front(), ..release.clone() }),
@@ -535,6 +546,16 @@ mod tests {
             Request::BackupKey { proof: proof(), reason: reason() },
             Request::CopyKeys { proof: proof(), after: Some(("named".to_owned(), vec![1])) },
             Request::CopyLedger { proof: proof(), from: 7 },
+            Request::ShowPayload {
+                proof: proof(),
+                organization: organization(),
+                payload: payload.clone(),
+                reason: reason(),
+            },
+            Request::RecoverAdministrator {
+                secret: SecretBytes::of(b"correct horse"),
+                principal: principal(),
+            },
             Request::Keys(KeysRequest::Change {
                 secret: SecretBytes::of(b"correct horse"),
                 change: Change::Escrow { needed: 2, shares: 3 },
@@ -588,9 +609,11 @@ mod tests {
             Request::BackupKey { .. } => 29,
             Request::CopyKeys { .. } => 30,
             Request::CopyLedger { .. } => 31,
+            Request::ShowPayload { .. } => 32,
+            Request::RecoverAdministrator { .. } => 33,
         };
         let kinds: std::collections::BTreeSet<i32> = every_request().iter().map(kind).collect();
-        assert_eq!(kinds, (0..32).collect());
+        assert_eq!(kinds, (0..34).collect());
     }
 
     #[test]

@@ -489,7 +489,7 @@ async fn another_protocol_version_is_told_which_one_is_spoken() {
     use std::io::{Read, Write};
     let mut keeper = Keeper::start().await;
     let socket = keeper.socket();
-    for version in [0_u8, 1, 3, 255] {
+    for version in [0_u8, 1, 2, 4, 255] {
         let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut frame = vec![0, 0, 0, 10, version];
@@ -498,7 +498,7 @@ async fn another_protocol_version_is_told_which_one_is_spoken() {
         stream.write_all(&frame).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert_eq!(answer.get(4), Some(&2), "the answer says which version is spoken: {answer:?}");
+        assert_eq!(answer.get(4), Some(&3), "the answer says which version is spoken: {answer:?}");
     }
     keeper.stop().await;
 }
@@ -514,11 +514,11 @@ async fn a_keeper_of_another_version_is_named_in_a_clear_sentence() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = [0; 13];
             let _ = stream.read_exact(&mut asked).await;
-            let _ = stream.write_all(&[0, 0, 0, 10, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
+            let _ = stream.write_all(&[0, 0, 0, 10, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
         }
     });
     let client = holdfast_keeper::KeeperClient::new(socket);
     let refused = client.status().await.unwrap_err();
-    assert_eq!(refused, KeeperError::OtherVersion { theirs: 3, ours: 2 });
+    assert_eq!(refused, KeeperError::OtherVersion { theirs: 4, ours: 3 });
     assert!(refused.to_string().contains("run the same version of Holdfast on both sides"));
 }

@@ -162,7 +162,8 @@ pub enum Event {
         message: MessageId,
         /// `hl7v2`, `ccda`, `fhir`.
         format: String,
-        /// `accepted`, `duplicate`, `refused`, `review`.
+        /// `accepted`, `duplicate`, `refused`, `review`; `replayed` when somebody asks that
+        /// it be tried again.
         outcome: String,
         /// Whose record it became part of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,7 +221,8 @@ pub enum Event {
     AccountChange {
         /// Whose.
         account: PrincipalId,
-        /// `created`, `imported` (from an older exchange), `secret-reset`, `closed`.
+        /// `created`, `imported` (from an older exchange), `secret-reset`, `recovered` (by
+        /// the passphrase of the root), `closed`.
         change: String,
         /// The role it now has.
         role: String,

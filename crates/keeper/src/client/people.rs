@@ -8,6 +8,7 @@ use crate::error::KeeperError;
 use crate::people::{
     ImportedPrincipal, NewPrincipal, OpenedSession, Proof, Secrets, SessionFacts, SessionToken,
 };
+use crate::process::rotation::SecretBytes;
 use crate::process::{BulkGrant, GrantProposal};
 use crate::protocol::{Answer, GrantStep, Request, WireSecrets, WireSignIn};
 
@@ -47,10 +48,26 @@ impl KeeperClient {
         secrets(self.ask(Request::ResetSecrets { proof, principal, certificate }).await?)
     }
 
+    /// Gives an administrator new secrets, by the passphrase or PIN that opens the root;
+    /// for an exchange whose administrators have lost theirs. In the ledger.
+    ///
+    /// # Errors
+    /// [`KeeperError::WrongPassphrase`]; [`KeeperError::UnknownPrincipal`];
+    /// [`KeeperError::NotPermitted`] for whoever is no administrator.
+    pub async fn recover_administrator(
+        &self,
+        secret: &[u8],
+        principal: &PrincipalId,
+    ) -> Result<Secrets, KeeperError> {
+        let (secret, principal) = (SecretBytes::of(secret), principal.clone());
+        secrets(self.ask(Request::RecoverAdministrator { secret, principal }).await?)
+    }
+
     /// Closes a principal for good; its sessions end. In the ledger.
     ///
     /// # Errors
-    /// [`KeeperError::UnknownPrincipal`], [`KeeperError::NotPermitted`].
+    /// [`KeeperError::UnknownPrincipal`], [`KeeperError::NotPermitted`], also for the
+    /// last administrator.
     pub async fn close_principal(
         &self,
         proof: &Proof,

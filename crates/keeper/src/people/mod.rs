@@ -16,7 +16,7 @@ pub mod totp;
 
 pub(crate) use names::{is_reserved, is_shared};
 pub(crate) use password::{hash, pretend_to_check, strong_password, totp_secret};
-pub(crate) use rows::{Kind, People, PrincipalRow, Row, SessionKind, SessionRow};
+pub(crate) use rows::{ADMINISTRATOR, Kind, People, PrincipalRow, Row, SessionKind, SessionRow};
 pub(crate) use throttle::Throttle;
 pub use token::{Proof, SessionToken, Who};
 

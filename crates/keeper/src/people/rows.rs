@@ -43,6 +43,8 @@ pub(crate) struct PrincipalRow {
     pub closed: bool,
 }
 
+/// Role of whoever makes the others.
+pub(crate) const ADMINISTRATOR: &str = "administrator";
 /// The layout that is written; another one is damage.
 const LAYOUT: u8 = 1;
 
@@ -249,6 +251,11 @@ impl People {
         self.any_administrator(|_| true)
     }
 
+    /// Whether there is an administrator besides `principal`.
+    pub fn has_other_administrator(&self, principal: &PrincipalId) -> bool {
+        self.any_administrator(|row| row.id != *principal)
+    }
+
     /// Whether `organization` runs the exchange: where its administrators are.
     pub fn runs_exchange(&self, organization: &OrganizationId) -> bool {
         self.any_administrator(|row| row.organization == *organization)
@@ -256,7 +263,7 @@ impl People {
 
     fn any_administrator(&self, fits: impl Fn(&PrincipalRow) -> bool) -> bool {
         let known = self.known.read();
-        known.values().any(|row| !row.closed && row.role == "administrator" && fits(row))
+        known.values().any(|row| !row.closed && row.role == ADMINISTRATOR && fits(row))
     }
 
     fn sealed(&self, what: &str, key: &[u8], row: &impl Serialize) -> Result<Vec<u8>, TableError> {

@@ -1,17 +1,19 @@
 //! Principals and their sessions: enrolling, secrets, signing in and out.
 
+use std::sync::Arc;
+
 use holdfast_base::{PrincipalId, SessionId, Timestamp};
 use holdfast_ledger::{Actor, Event};
 
-use super::acts::{Claim, Claimant, actor_named, front_actor, refusal};
+use super::acts::{Claim, Claimant, Identity, actor_named, front_actor, refusal};
 use super::rules::{Act, SET_UP_ROLE};
 use super::scribe::{Decided, Outcome, Scribe, Then, entry};
 use super::sessions::LIFE_MS;
 use crate::budget::{Budget, FRONT_ROLE};
 use crate::error::{Malformed, NotPermitted, Refused};
 use crate::people::{
-    Kind, OpenedSession, PrincipalRow, Row, SessionKind, SessionRow, SessionToken, is_reserved,
-    is_shared,
+    ADMINISTRATOR, Kind, OpenedSession, PrincipalRow, Row, SessionKind, SessionRow, SessionToken,
+    is_reserved, is_shared,
 };
 
 impl Scribe {
@@ -21,8 +23,14 @@ impl Scribe {
             Ok(who) => who,
             Err(denied) => return denied.decided(Some(&row.organization), now),
         };
-        if who.role == SET_UP_ROLE && row.role != "administrator" {
+        if who.role == SET_UP_ROLE && row.role != ADMINISTRATOR {
             return Decided::refused(NotPermitted::FirstIsAdministrator);
+        }
+        // Administrators work for one organization: that makes it the one that runs the
+        // exchange, whose officers reach everywhere.
+        let elsewhere = who.role != SET_UP_ROLE && !self.people.runs_exchange(&row.organization);
+        if row.role == ADMINISTRATOR && elsewhere {
+            return Decided::refused(NotPermitted::OtherOrganization);
         }
         if let Err(refused) = self.check_new(&row) {
             return Decided::refused(refused);
@@ -87,6 +95,24 @@ impl Scribe {
         Decided { rows, then, ..Decided::done(entry(now, actor, None, event)) }
     }
 
+    /// A principal that is to be changed, and who changes it, if they may.
+    fn open_for(
+        &mut self,
+        claim: &Claim,
+        principal: &PrincipalId,
+        now: Timestamp,
+    ) -> Result<(Identity, Arc<PrincipalRow>), Box<Decided>> {
+        let home = self.home_of(principal);
+        let who = match self.identify_for(claim, Act::Principals, home.as_ref()) {
+            Ok(who) => who,
+            Err(denied) => return Err(Box::new(denied.decided(home.as_ref(), now))),
+        };
+        match self.people.open_one(principal) {
+            Some(row) => Ok((who, row)),
+            None => Err(Box::new(Decided::refused(Refused::UnknownPrincipal))),
+        }
+    }
+
     /// Gives a person new secrets, or a system another certificate; ends its sessions.
     pub fn decide_reset(
         &mut self,
@@ -95,13 +121,9 @@ impl Scribe {
         kind: Kind,
         now: Timestamp,
     ) -> Decided {
-        let home = self.home_of(principal);
-        let who = match self.identify_for(claim, Act::Principals, home.as_ref()) {
-            Ok(who) => who,
-            Err(denied) => return denied.decided(home.as_ref(), now),
-        };
-        let Some(row) = self.people.open_one(principal) else {
-            return Decided::refused(Refused::UnknownPrincipal);
+        let (who, row) = match self.open_for(claim, principal, now) {
+            Ok(found) => found,
+            Err(refused) => return *refused,
         };
         let same = matches!(row.kind, Kind::Person { .. }) == matches!(kind, Kind::Person { .. });
         if !same {
@@ -112,6 +134,30 @@ impl Scribe {
         self.ending_sessions(changed, principal)
     }
 
+    /// Gives an administrator new secrets for whoever has shown the passphrase or PIN
+    /// that opens the root; only what showed it comes this far.
+    pub fn decide_recover(
+        &mut self,
+        principal: &PrincipalId,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Decided {
+        let shown = Claim { who: Claimant::Operator, address: None };
+        let who = match self.identify(&shown, Act::RecoverAdministrator) {
+            Ok(who) => who,
+            Err(denied) => return denied.decided(None, now),
+        };
+        let Some(row) = self.people.open_one(principal) else {
+            return Decided::refused(Refused::UnknownPrincipal);
+        };
+        if row.role != ADMINISTRATOR {
+            return Decided::refused(NotPermitted::Role);
+        }
+        let row = PrincipalRow { kind, ..(*row).clone() };
+        let changed = self.change(&who.actor, row, "recovered", now);
+        self.ending_sessions(changed, principal)
+    }
+
     /// Closes a principal for good; ends its sessions. The name is never given again.
     pub fn decide_close(
         &mut self,
@@ -119,14 +165,14 @@ impl Scribe {
         principal: &PrincipalId,
         now: Timestamp,
     ) -> Decided {
-        let home = self.home_of(principal);
-        let who = match self.identify_for(claim, Act::Principals, home.as_ref()) {
-            Ok(who) => who,
-            Err(denied) => return denied.decided(home.as_ref(), now),
+        let (who, row) = match self.open_for(claim, principal, now) {
+            Ok(found) => found,
+            Err(refused) => return *refused,
         };
-        let Some(row) = self.people.open_one(principal) else {
-            return Decided::refused(Refused::UnknownPrincipal);
-        };
+        // Without one, the exchange would be open to whoever sets it up.
+        if row.role == ADMINISTRATOR && !self.people.has_other_administrator(principal) {
+            return Decided::refused(NotPermitted::LastAdministrator);
+        }
         let row = PrincipalRow { closed: true, ..(*row).clone() };
         let changed = self.change(&who.actor, row, "closed", now);
         self.ending_sessions(changed, principal)
@@ -162,7 +208,7 @@ impl Scribe {
         if !self.sessions.is_first_use(principal, step) {
             return refuse("code-used-before", Refused::NotSignedIn);
         }
-        if self.standing.is_suspended(principal) {
+        if self.standing.is_barred(principal, &row.organization) {
             let refused = Refused::Suspended { principal: principal.clone() };
             return refuse("suspended", refused);
         }
@@ -189,7 +235,7 @@ impl Scribe {
             organization: Some(row.organization.clone()),
             address,
         };
-        if self.standing.is_suspended(&row.id) {
+        if self.standing.is_barred(&row.id, &row.organization) {
             let refused = Refused::Suspended { principal: row.id.clone() };
             let event = refusal("token", "suspended", None, None);
             return Decided::with(vec![entry(now, &actor, None, event)], Err(refused));

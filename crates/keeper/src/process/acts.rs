@@ -145,7 +145,7 @@ impl Scribe {
                 None => {
                     // A suspension ends sessions; who is suspended is told so.
                     if let Some(row) = self.sessions.row(digest)
-                        && self.standing.is_suspended(&row.principal)
+                        && self.standing.is_barred(&row.principal, &row.organization)
                     {
                         let actor = Actor {
                             principal: row.principal.clone(),
@@ -173,7 +173,11 @@ impl Scribe {
         let Identity { actor, role } = identity;
         // The front process may suspend; it must not hinder who has the passphrase.
         let operator = matches!(claim.who, Claimant::Operator);
-        if !operator && self.standing.is_suspended(&actor.principal) {
+        let barred = match &actor.organization {
+            Some(organization) => self.standing.is_barred(&actor.principal, organization),
+            None => self.standing.is_suspended(&actor.principal),
+        };
+        if !operator && barred {
             let refused = Refused::Suspended { principal: actor.principal.clone() };
             return Err(Denied { actor: Box::new(actor), reason: "suspended", refused });
         }
@@ -347,8 +351,20 @@ impl Scribe {
             Ok(who) => who,
             Err(denied) => return denied.decided(home.as_ref(), now),
         };
+        let organization = organization_of(&principal);
+        if let Some(organization) = &organization {
+            if self.people.runs_exchange(organization) {
+                return Decided::refused(NotPermitted::RunsTheExchange);
+            }
+            if self.table.organization(organization).is_none() {
+                return Decided::refused(Refused::UnknownOrganization);
+            }
+        }
         self.standing.suspend(&principal, &reason);
-        let ended = self.sessions.end_all(&principal);
+        let ended = match &organization {
+            Some(organization) => self.sessions.end_all_of(organization),
+            None => self.sessions.end_all(&principal),
+        };
         let rows = ended.into_iter().map(|row| Row::Session(Box::new(row))).collect();
         let event = containment(principal, SUSPENDED, reason);
         Decided { rows, ..Decided::done(entry(now, &who.actor, None, event)) }
@@ -486,8 +502,15 @@ pub(super) fn organization_account(organization: &OrganizationId) -> PrincipalId
         .unwrap_or_else(|_| unreachable!("an organization's name fits into a principal's"))
 }
 
+/// The organization that [`organization_account`] is the name of. The office of the
+/// organization that runs the exchange suspends one, and nobody else: it is nobody's
+/// home.
+fn organization_of(account: &PrincipalId) -> Option<OrganizationId> {
+    OrganizationId::new(account.as_str().strip_prefix("organization:")?).ok()
+}
+
 /// The scope under which the opening of one kept payload stands in the ledger.
-fn inbox_scope(organization: &OrganizationId, message: u64, token: &[u8; 16]) -> String {
+pub(super) fn inbox_scope(organization: &OrganizationId, message: u64, token: &[u8; 16]) -> String {
     format!("inbox:{organization}:{message}:{}", data_encoding::HEXLOWER.encode(token))
 }
 

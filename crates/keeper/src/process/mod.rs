@@ -11,6 +11,7 @@ mod copy;
 mod grants;
 pub(crate) mod lock;
 mod offline;
+mod payloads;
 mod population;
 mod release;
 pub(crate) mod rotation;
@@ -320,7 +321,12 @@ fn open(
         People::open(table.database(), table.named("people")?, |who| standing.was_made(who))?;
     let people = Arc::new(people);
     let kept = people.sessions()?;
-    let sessions = Sessions::load(kept, &people, |who| standing.is_suspended(who), latest);
+    let sessions = Sessions::load(
+        kept,
+        &people,
+        |row| standing.is_barred(&row.principal, &row.organization),
+        latest,
+    );
     let door = Door::new(Arc::clone(&people), Arc::clone(&clock), throttle);
     let custody =
         Arc::new(Custody::new(root, passphrase, bodies, config, Arc::clone(&clock), lock));

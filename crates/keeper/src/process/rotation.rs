@@ -285,21 +285,7 @@ pub(super) async fn answer(
     if reason.len() > REASON_BYTES_MAX {
         return Err(Malformed::ReasonTooLong.into());
     }
-    {
-        let _one_at_a_time = custody.guesses.lock().await;
-        if !custody.proof.lock().is_of(secret.bytes()) {
-            let event = Event::Refusal {
-                door: "keys".to_owned(),
-                reason: "wrong-passphrase".to_owned(),
-                patient: None,
-                organization: None,
-            };
-            let entry = entry(custody.clock.now(), &actor(OPERATOR), None, event);
-            let _ = ask(jobs, Task::Append(vec![entry])).await;
-            tokio::time::sleep(GUESS_PAUSE).await;
-            return Err(Refused::WrongPassphrase);
-        }
-    }
+    refuse_wrong_secret(custody, jobs, &secret).await?;
     check(&change)?;
     let wraps = match &change {
         Change::RotateNamed { name } => organization_of(name).filter(|(_, part)| *part == "wrap"),
@@ -312,6 +298,29 @@ pub(super) async fn answer(
         tokio::spawn(rewrap(Arc::clone(custody), jobs.clone(), organization));
     }
     Ok(answer)
+}
+
+/// Refuses whoever does not know the passphrase or PIN, with an entry. One guess at a
+/// time, and none quick.
+pub(super) async fn refuse_wrong_secret(
+    custody: &Custody,
+    jobs: &mpsc::Sender<Job>,
+    secret: &SecretBytes,
+) -> Result<(), Refused> {
+    let _one_at_a_time = custody.guesses.lock().await;
+    if custody.proof.lock().is_of(secret.bytes()) {
+        return Ok(());
+    }
+    let event = Event::Refusal {
+        door: "keys".to_owned(),
+        reason: "wrong-passphrase".to_owned(),
+        patient: None,
+        organization: None,
+    };
+    let entry = entry(custody.clock.now(), &actor(OPERATOR), None, event);
+    let _ = ask(jobs, Task::Append(vec![entry])).await;
+    tokio::time::sleep(GUESS_PAUSE).await;
+    Err(Refused::WrongPassphrase)
 }
 
 /// Refuses what cannot be done before it is in the ledger.
@@ -449,6 +458,7 @@ pub(super) fn refuse_unguarded(scribe: &Scribe, task: &Task, now: Timestamp) -> 
     let what = scribe.custody.as_ref()?.away.read().clone()?;
     let actor = match task {
         Task::Release(asked) => scribe.actor_of(&asked.claim),
+        Task::ShowPayload(asked) => scribe.actor_of(&asked.claim),
         Task::CreateOrganization { claim, .. } => scribe.actor_of(claim),
         Task::ServiceKeys { .. } | Task::Inbox { .. } => front_actor(None),
         _ => return None,

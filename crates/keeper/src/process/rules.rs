@@ -15,6 +15,8 @@ pub(super) enum Act {
     CreateOrganization,
     /// Make a principal, reset its secrets, close it.
     Principals,
+    /// Give an administrator who lost them new secrets.
+    RecoverAdministrator,
     /// Destroy a patient's key.
     Forget,
     /// Change a budget.
@@ -29,6 +31,8 @@ pub(super) enum Act {
     ChangeKeys,
     /// Make a backup.
     Backup,
+    /// Open a kept payload to look at it.
+    ShowPayload,
     /// Whatever a live session alone allows: to be checked and closed.
     OwnSession,
 }
@@ -75,6 +79,7 @@ const RULES: &[(Act, &[&str])] = &[
     (Act::SearchPopulation, SEARCHERS),
     (Act::CreateOrganization, &["administrator", SET_UP_ROLE]),
     (Act::Principals, &["administrator", SET_UP_ROLE]),
+    (Act::RecoverAdministrator, &[OPERATOR_ROLE]),
     (Act::Forget, &["privacy-officer"]),
     (Act::Budget, &["security-officer"]),
     (Act::Suspend, &["security-officer", "privacy-officer", FRONT_ROLE]),
@@ -82,6 +87,7 @@ const RULES: &[(Act, &[&str])] = &[
     (Act::Grants, &["security-officer", "privacy-officer", "administrator"]),
     (Act::ChangeKeys, &[OPERATOR_ROLE]),
     (Act::Backup, &["administrator", "security-officer"]),
+    (Act::ShowPayload, &["privacy-officer"]),
     (Act::OwnSession, READERS),
 ];
 
@@ -106,6 +112,8 @@ mod tests {
             Act::Grants,
             Act::ChangeKeys,
             Act::Backup,
+            Act::RecoverAdministrator,
+            Act::ShowPayload,
         ] {
             assert!(!permits(act, FRONT_ROLE), "{act:?}");
             for reader in ["clinician", "nurse", "patient", "system", "registrar", "wizard", ""] {
@@ -117,7 +125,10 @@ mod tests {
         }
         for role in READERS {
             assert!(!permits(Act::ChangeKeys, role), "{role}");
+            assert!(!permits(Act::RecoverAdministrator, role), "{role}");
         }
+        assert!(!permits(Act::ShowPayload, "administrator"));
+        assert!(!permits(Act::Principals, OPERATOR_ROLE));
         assert!(!permits(Act::Release, OPERATOR_ROLE));
         assert!(!permits(Act::Release, SET_UP_ROLE) && !permits(Act::Release, "wizard"));
     }

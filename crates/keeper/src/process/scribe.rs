@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::acts::Claim;
 use super::copy;
 use super::grants::BulkGrant;
+use super::payloads::{self, Showing};
 use super::population::{self, Finding};
 use super::release::{self, Release};
 use super::rotation::{self, Custody, KeyChange, KeysAnswer};
@@ -53,6 +54,7 @@ pub(super) enum Task {
     CreateOrganization { claim: Claim, organization: OrganizationId },
     ServiceKeys { reason: String },
     Inbox { organization: Arc<Organization>, messages: Vec<(u64, [u8; 16])>, reason: String },
+    ShowPayload(Box<Showing>),
     Forget { claim: Claim, organization: Arc<Organization>, patient: PatientId, reason: String },
     SetBudget { claim: Claim, whose: BudgetOwner, budget: Budget, reason: String },
     Suspend { claim: Claim, principal: PrincipalId, reason: String },
@@ -60,6 +62,7 @@ pub(super) enum Task {
     Enrol { claim: Claim, row: Box<PrincipalRow> },
     Import { rows: Vec<PrincipalRow> },
     Reset { claim: Claim, principal: PrincipalId, kind: Kind },
+    Recover { principal: PrincipalId, kind: Kind },
     Close { claim: Claim, principal: PrincipalId },
     OpenSession { principal: PrincipalId, step: i64, address: Option<String> },
     Vouch { certificate: [u8; 32], address: Option<String> },
@@ -265,6 +268,7 @@ impl Scribe {
             Task::Inbox { organization, messages, reason } => {
                 self.decide_inbox(organization, &messages, &reason, now)
             }
+            Task::ShowPayload(asked) => payloads::decide_show(self, *asked, now),
             Task::Forget { claim, organization, patient, reason } => {
                 self.decide_forget(&claim, &organization, patient, reason, now)
             }
@@ -282,6 +286,7 @@ impl Scribe {
             Task::Reset { claim, principal, kind } => {
                 self.decide_reset(&claim, &principal, kind, now)
             }
+            Task::Recover { principal, kind } => self.decide_recover(&principal, kind, now),
             Task::Close { claim, principal } => self.decide_close(&claim, &principal, now),
             Task::OpenSession { principal, step, address } => {
                 self.decide_open_session(&principal, step, address, now)

@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 
 use super::acts::{Claim, Claimant, is_keepers_own};
 use super::copy;
+use super::payloads::Showing;
 use super::release::{LookedUp, Release};
-use super::rotation::{self, Custody};
+use super::rotation::{self, Custody, SecretBytes};
 use super::scribe::{Job, Outcome, Task};
 use super::sign_in::{Door, open_session};
 use super::{StartError, population};
@@ -262,6 +263,12 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: &Reply) -> Result
         Request::OpenInbox { organization, payloads, reason } => {
             shared.open_inbox(&organization, payloads, checked(reason)?).await?
         }
+        Request::ShowPayload { proof, organization, payload, reason } => {
+            shared.show_payload(claim(proof)?, &organization, payload, checked(reason)?).await?
+        }
+        Request::RecoverAdministrator { secret, principal } => {
+            shared.recover(&secret, principal).await?
+        }
         Request::Forget { proof, organization, patient, reason } => {
             let (organization, reason) = (shared.organization(&organization)?, checked(reason)?);
             let claim = claim(proof)?;
@@ -454,6 +461,41 @@ impl Shared {
             Ok(opened.collect())
         });
         Ok(Answer::Inbox(contents.await?))
+    }
+
+    /// Opens one kept payload for whoever may look at it, after its entry.
+    async fn show_payload(
+        &self,
+        claim: Claim,
+        organization: &OrganizationId,
+        payload: WirePayload,
+        reason: String,
+    ) -> Result<Answer, Refused> {
+        let organization = self.organization(organization)?;
+        let showing = Showing {
+            claim,
+            organization: Arc::clone(&organization),
+            message: payload.message,
+            token: inbox::token(&payload),
+            reason,
+        };
+        self.scribe(Task::ShowPayload(Box::new(showing))).await?;
+        let opened = blocking(move || {
+            Ok(inbox::open(&organization.id, &organization.inbox_private(), &payload).ok())
+        });
+        Ok(Answer::Inbox(vec![opened.await?]))
+    }
+
+    /// New secrets of an administrator, for whoever has the passphrase or PIN.
+    async fn recover(
+        &self,
+        secret: &SecretBytes,
+        principal: holdfast_base::PrincipalId,
+    ) -> Result<Answer, Refused> {
+        rotation::refuse_wrong_secret(&self.custody, &self.jobs, secret).await?;
+        let (kind, secrets) = self.new_kind(None).await?;
+        self.scribe(Task::Recover { principal, kind }).await?;
+        Ok(Answer::Secrets(secrets))
     }
 
     pub fn organization(&self, id: &OrganizationId) -> Result<Arc<Organization>, Refused> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use holdfast_base::{PrincipalId, SessionId, Timestamp};
+use holdfast_base::{OrganizationId, PrincipalId, SessionId, Timestamp};
 
 use crate::people::{People, SessionKind, SessionRow};
 
@@ -40,7 +40,7 @@ impl Sessions {
     pub fn load(
         rows: Vec<SessionRow>,
         people: &People,
-        is_suspended: impl Fn(&PrincipalId) -> bool,
+        is_barred: impl Fn(&SessionRow) -> bool,
         now: Timestamp,
     ) -> Self {
         let mut sessions = Self::default();
@@ -48,7 +48,7 @@ impl Sessions {
             if let SessionKind::Person { step } = row.kind {
                 sessions.note_step(&row.principal, step);
             }
-            let stays = people.open_one(&row.principal).is_some() && !is_suspended(&row.principal);
+            let stays = people.open_one(&row.principal).is_some() && !is_barred(&row);
             row.ended |= !stays;
             sessions.by_digest.insert(row.digest, Live { row, last_used: now });
         }
@@ -93,8 +93,17 @@ impl Sessions {
 
     /// Ends every session of `principal`; gives their rows as they have to be kept.
     pub fn end_all(&mut self, principal: &PrincipalId) -> Vec<SessionRow> {
-        let of = |live: &&mut Live| live.row.principal == *principal && !live.row.ended;
-        let ending = self.by_digest.values_mut().filter(of);
+        self.end_where(|row| row.principal == *principal)
+    }
+
+    /// Ends every session of those who work for `organization`, as
+    /// [`end_all`](Self::end_all) does.
+    pub fn end_all_of(&mut self, organization: &OrganizationId) -> Vec<SessionRow> {
+        self.end_where(|row| row.organization == *organization)
+    }
+
+    fn end_where(&mut self, of: impl Fn(&SessionRow) -> bool) -> Vec<SessionRow> {
+        let ending = self.by_digest.values_mut().filter(|live| !live.row.ended && of(&live.row));
         ending
             .map(|live| {
                 live.row.ended = true;

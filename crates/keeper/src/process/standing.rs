@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use holdfast_base::{CommitNumber, LedgerIndex, OrganizationId, PatientId, PrincipalId, Timestamp};
 use holdfast_ledger::{Entry, Event, Filter, Ledger, Placed, ReadError};
 
-use super::acts::{organization_account, parse_inbox_scope};
+use super::acts::{front_actor, organization_account, parse_inbox_scope};
 use super::grants::Grants;
 use crate::budget::{Budget, Usages};
 use crate::people::{Throttle, throttle};
@@ -64,6 +64,11 @@ impl Standing {
 
     pub fn is_suspended(&self, principal: &PrincipalId) -> bool {
         self.suspended.contains_key(principal)
+    }
+
+    /// Whether a principal may do nothing: suspended, or its whole organization is.
+    pub fn is_barred(&self, principal: &PrincipalId, organization: &OrganizationId) -> bool {
+        self.is_suspended(principal) || self.is_suspended(&organization_account(organization))
     }
 
     pub fn suspended(&self) -> Vec<(PrincipalId, String)> {
@@ -132,7 +137,12 @@ pub(super) fn rebuild(
         Event::ServiceKeyRelease { scope, .. } => {
             if let Some((organization, token)) = parse_inbox_scope(scope) {
                 let payload = PatientId::from_bytes(token);
-                usages.of_inbox(&organization).record(payload, placed.entry.at);
+                let Entry { at, actor, .. } = &placed.entry;
+                if actor.principal == front_actor(None).principal {
+                    usages.of_inbox(&organization).record(payload, *at);
+                } else {
+                    count(&mut standing, &mut usages, &placed, &organization, payload);
+                }
             }
         }
         _ => {}
