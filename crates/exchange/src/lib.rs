@@ -28,7 +28,10 @@ mod sizes;
 mod state;
 mod system;
 
-pub use admit::{Admission, Matched, Outcome, Written, split_payloads};
+pub use admit::{
+    Admission, KeptFilter, KeptPage, KeptView, Matched, OpenedMessage, Outcome, Replayed, Written,
+    split_payloads,
+};
 pub use audit::READ_ONLY_TYPES;
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
@@ -38,7 +41,7 @@ pub use error::ExchangeError;
 pub use people::{
     AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
 };
-pub use privacy::{EmergencyItem, FindingView, Forgetting, LedgerState, ReviewItem};
+pub use privacy::{EmergencyItem, FindingView, Forgetting, KeysDue, LedgerState, ReviewItem};
 pub use state::{Exchange, ExchangeConfig};
 
 pub use holdfast_backup::Report as BackupReport;

@@ -83,10 +83,16 @@ impl Exchange {
             let id = row.facts.id.clone();
             let own = keys.organizations.remove(&id);
             let keys = own.ok_or(ExchangeError::Internal("the keeper lacks an organization"))?;
-            let organization = Organization { ordinal: row.ordinal, facts: row.facts, keys };
+            let organization = Organization {
+                ordinal: row.ordinal,
+                facts: row.facts,
+                keys,
+                suspended: row.suspended,
+            };
             organizations.insert(id, Arc::new(organization));
         }
-        let accounts: Vec<Account> = system::load_all(&store, &keys.system, Kind::Account)?;
+        let mut accounts: Vec<Account> = system::load_all(&store, &keys.system, Kind::Account)?;
+        accounts.retain(|account| account.enrolled);
         let (features_key, tokens) = keys.mpi;
         let directory = Directory::load(&store, &features_key)?;
         let office = Office::load(&store, &keys.system)?;
@@ -233,8 +239,14 @@ impl Exchange {
     pub(crate) fn refuse_suspended(&self, caller: &Caller) -> Result<(), ExchangeError> {
         self.refuse_damaged()?;
         let account = self.account(caller.id());
-        let suspended = account.is_some_and(|a| a.suspended.is_some() || a.closed);
+        let suspended = account.is_some_and(|a| a.suspended.is_some() || a.closed)
+            || self.is_suspended(caller.organization());
         if suspended { Err(ExchangeError::Suspended) } else { Ok(()) }
+    }
+
+    /// Whether nobody of this organization may do anything.
+    pub(crate) fn is_suspended(&self, organization: &OrganizationId) -> bool {
+        self.organization(organization).is_ok_and(|of| of.suspended.is_some())
     }
 
     /// Commits off the async threads; durable on return.

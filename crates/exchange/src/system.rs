@@ -45,6 +45,11 @@ impl Exchange {
         Ok(RowWrite { table: Table::System, key, value: Some(sealed) })
     }
 
+    /// That the row is no more, ready for a transaction.
+    pub(crate) fn no_system_row(&self, kind: Kind, name: &str) -> RowWrite {
+        RowWrite { table: Table::System, key: self.system_key(kind, name), value: None }
+    }
+
     /// Seals and stores one row; durable on return.
     pub(crate) async fn save_system(
         &self,

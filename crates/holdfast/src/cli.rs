@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::args::{AccountTask, FirstArguments, MessageTask, OrganizationTask};
+
 /// An open health information exchange whose data at rest is noise, whose keys
 /// never leave without a ledger entry, and whose breach is a query.
 #[derive(Parser)]
@@ -19,7 +21,7 @@ pub struct Arguments {
 pub enum Command {
     /// Make a sample community, send it through the real doors and keep serving.
     Demo(DemoArguments),
-    /// Make a new, empty data folder.
+    /// Make a new data folder, and with --administrator the first account.
     Init {
         /// The data folder.
         #[command(flatten)]
@@ -27,6 +29,12 @@ pub enum Command {
         /// Where its store will lie.
         #[command(flatten)]
         store: StoreArguments,
+        /// Also write the root key's passphrase to this file (never into the data folder).
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
+        /// Who administers it.
+        #[command(flatten)]
+        first: FirstArguments,
     },
     /// Serve the exchange in a data folder.
     Serve {
@@ -117,6 +125,24 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         step: RespondStep,
+    },
+    /// Accounts of people and systems: make, list, suspend, reset, close.
+    Account {
+        /// What to do.
+        #[command(subcommand)]
+        task: AccountTask,
+    },
+    /// Organizations on the exchange: add, change, list, suspend.
+    Organization {
+        /// What to do.
+        #[command(subcommand)]
+        task: OrganizationTask,
+    },
+    /// Messages that wait or were refused: list, open one, try again.
+    Message {
+        /// What to do.
+        #[command(subcommand)]
+        task: MessageTask,
     },
     /// Bulk grants: more patients than a budget allows, by two people.
     Grant {

@@ -3,8 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use holdfast_base::{Timestamp, fill_random};
-use holdfast_exchange::StoreLocation;
+use holdfast_base::Timestamp;
 use holdfast_ledger::verify::{Policy, Tampering, Violation, verify_path};
 use holdfast_ledger::{Checkpoint, VerifierKey};
 
@@ -15,7 +14,9 @@ use crate::client::{Client, Credential, Credentials};
 use crate::config::{Config, OTHER_VARIABLES, SETTINGS};
 use crate::failure::Failure;
 use crate::wiring::{Folder, SystemClock};
-use crate::{crypto, demo, drill, forget, grants, keys, load, migrate, recovery, serve};
+use crate::{
+    admin, crypto, demo, drill, forget, grants, init, keys, load, migrate, recovery, serve,
+};
 
 /// Does what the command line says.
 ///
@@ -24,7 +25,9 @@ use crate::{crypto, demo, drill, forget, grants, keys, load, migrate, recovery, 
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(options) => demo::run(options).await,
-        Command::Init { dir, store } => init(&dir.dir, store.url),
+        Command::Init { dir, store, passphrase_file, first } => {
+            init::run(&dir.dir, store.url, passphrase_file.as_deref(), &first).await
+        }
         Command::Serve { dir, store } => serve::serve(&dir.dir, store.url).await,
         Command::Keeper { dir, passphrase_stdin } => {
             serve::keeper(&dir.dir, passphrase_stdin).await
@@ -42,6 +45,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Respond { step: RespondStep::Draft { sign_in, incident, out } } => {
             draft(&sign_in, incident, &out).await
         }
+        Command::Account { task } => admin::accounts::run(task).await,
+        Command::Organization { task } => admin::organizations::run(task).await,
+        Command::Message { task } => admin::messages::run(task).await,
         Command::Grant { step } => grants::run(step).await,
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
@@ -58,36 +64,6 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-/// A random passphrase of about 128 bits, in groups that can be read aloud.
-pub fn random_passphrase() -> String {
-    let mut random = [0; 16];
-    fill_random(&mut random);
-    let letters = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
-    let groups: Vec<&str> =
-        letters.as_bytes().chunks(5).filter_map(|g| std::str::from_utf8(g).ok()).collect();
-    groups.join("-")
-}
-
-fn init(dir: &Path, store: Option<String>) -> Result<(), Failure> {
-    let folder = Folder::at(dir);
-    if let Some(url) = &store {
-        StoreLocation::parse(url, &folder.store())
-            .map_err(|error| Failure::new(format!("--store: {error}")))?;
-    }
-    if dir.exists() && std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Failure::new(format!("{} exists and is not empty", dir.display())));
-    }
-    let passphrase = random_passphrase();
-    let settings: Vec<_> = store.into_iter().map(|url| ("store.url", url)).collect();
-    folder.initialise(&passphrase, &settings)?;
-    println!("Made {}.", dir.display());
-    println!();
-    println!("The passphrase of the root key, shown once and kept nowhere:");
-    println!("    {passphrase}");
-    println!("Without it nothing in the folder can ever be read again.");
-    Ok(())
 }
 
 /// Makes `out` and writes files below it.

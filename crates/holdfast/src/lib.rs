@@ -2,6 +2,7 @@
 //! that its tests can use the same clients; its interface is the command line.
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod cli;
 pub mod client;
 mod commands;
@@ -13,6 +14,7 @@ mod drill;
 pub mod failure;
 mod forget;
 mod grants;
+mod init;
 mod keys;
 mod load;
 mod migrate;

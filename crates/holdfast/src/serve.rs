@@ -88,6 +88,7 @@ pub async fn run_doors(
         certificate_pem: identity.certificate_pem,
         key_pem: identity.key_pem,
         client_authority_pem: authority.certificate_pem().to_owned(),
+        issuer: Some(Arc::new(authority)),
     };
     let served = holdfast_server::serve(
         Arc::clone(exchange),

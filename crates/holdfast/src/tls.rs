@@ -4,11 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_base::{Sensitive, disk};
+use holdfast_base::{PrincipalId, Sensitive, disk};
 use holdfast_exchange::Exchange;
+use holdfast_server::{CertificateIssuer, IssuedCertificate};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::failure::Failure;
@@ -133,7 +134,7 @@ impl Authority {
             return Ok(Identity { certificate_pem, key_pem: key_pem.into(), fingerprint: [0; 32] });
         }
         let names = vec![name.to_owned(), "localhost".into(), "127.0.0.1".into(), "::1".into()];
-        let identity = self.issue(name, names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        let identity = self.make(name, names, ExtendedKeyUsagePurpose::ServerAuth)?;
         let bundle = format!("{}\0{}", identity.key_pem.expose(), identity.certificate_pem);
         exchange
             .keep_secret(SERVER, &bundle.into())
@@ -147,10 +148,31 @@ impl Authority {
     /// # Errors
     /// When the certificate cannot be made.
     pub fn system(&self, principal: &str) -> Result<Identity, Failure> {
-        self.issue(principal, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
+        self.make(principal, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
-    fn issue(
+    fn sign(
+        &self,
+        principal: &PrincipalId,
+        request_pem: &str,
+    ) -> Result<IssuedCertificate, &'static str> {
+        // The signature of the request proves that whoever asks has the key. Of what it
+        // asks for, nothing is taken: the exchange says what the certificate is for.
+        let mut request = CertificateSigningRequestParams::from_pem(request_pem)
+            .map_err(|_| "the certificate request is no PKCS#10 request in PEM, or not signed")?;
+        let broken = "the certificate could not be signed";
+        request.params = end_params(principal.as_str(), ExtendedKeyUsagePurpose::ClientAuth)
+            .map_err(|_| broken)?;
+        let key = KeyPair::from_pem(self.key_pem.expose()).map_err(|_| broken)?;
+        let issuer = Issuer::new(authority_params(), key);
+        let certificate = request.signed_by(&issuer).map_err(|_| broken)?;
+        Ok(IssuedCertificate {
+            certificate_pem: certificate.pem(),
+            fingerprint: holdfast_server::fingerprint(certificate.der()),
+        })
+    }
+
+    fn make(
         &self,
         name: &str,
         hosts: Vec<String>,
@@ -160,10 +182,9 @@ impl Authority {
             KeyPair::from_pem(self.key_pem.expose()).map_err(certificate_failure)?;
         let issuer = Issuer::new(authority_params(), authority_key);
         let key = KeyPair::generate().map_err(certificate_failure)?;
-        let mut params = CertificateParams::new(hosts).map_err(certificate_failure)?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let mut params = end_params(name, usage).map_err(certificate_failure)?;
+        params.subject_alt_names =
+            CertificateParams::new(hosts).map_err(certificate_failure)?.subject_alt_names;
         let certificate = params.signed_by(&key, &issuer).map_err(certificate_failure)?;
         Ok(Identity {
             certificate_pem: certificate.pem(),
@@ -171,6 +192,50 @@ impl Authority {
             fingerprint: holdfast_server::fingerprint(certificate.der()),
         })
     }
+}
+
+impl CertificateIssuer for Authority {
+    fn issue(
+        &self,
+        principal: &PrincipalId,
+        request_pem: &str,
+    ) -> Result<IssuedCertificate, &'static str> {
+        self.sign(principal, request_pem)
+    }
+}
+
+/// A new key of a system and the request to certify it; or the request alone, of a key
+/// that the system keeps.
+pub struct KeyAndRequest {
+    /// The private key, PEM.
+    pub key_pem: Option<Sensitive<String>>,
+    /// The request (PKCS#10, PEM).
+    pub request_pem: String,
+}
+
+impl KeyAndRequest {
+    /// Makes a key, here.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make() -> Result<Self, Failure> {
+        let key = KeyPair::generate().map_err(certificate_failure)?;
+        let request = CertificateParams::default().serialize_request(&key);
+        let request_pem = request.and_then(|made| made.pem()).map_err(certificate_failure)?;
+        Ok(Self { key_pem: Some(key.serialize_pem().into()), request_pem })
+    }
+}
+
+/// What the certificate of an end says, its hosts aside.
+fn end_params(
+    name: &str,
+    usage: ExtendedKeyUsagePurpose,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![usage];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    Ok(params)
 }
 
 /// What the authority's certificate says, its key aside.

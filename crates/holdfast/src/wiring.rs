@@ -19,6 +19,9 @@ use crate::failure::{Failure, chain};
 /// reads its ledger.
 const KEEPER_READY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The settings while they are being written.
+pub const UNFINISHED: &str = "holdfast.toml.draft";
+
 /// The system's clock.
 pub struct SystemClock;
 
@@ -87,6 +90,7 @@ impl Folder {
         holdfast_keeper::initialise(&self.keeper(), passphrase.as_bytes()).map_err(|error| {
             Failure::new(format!("cannot make the root key: {}", chain(&error)))
         })?;
+        // Last, and whole: a folder with it is a data folder.
         let path = self.0.join(config::FILE_NAME);
         disk::write_file(&path, config::documented(settings).as_bytes(), false)
             .map_err(|error| Failure::io("write", &path, &error))

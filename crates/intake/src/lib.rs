@@ -21,6 +21,7 @@ pub use converted::{
 };
 pub use detect::{Format, detect};
 pub use fhir_bundle::convert_fhir;
+pub use time::is_time_zone;
 pub use v2::convert_hl7v2;
 
 /// A natural key: resource type and parts, parted by `|`; the same parts always

@@ -34,6 +34,11 @@ pub(crate) struct Zone {
     zone: TimeZone,
 }
 
+/// Whether `posix` is a time zone in POSIX form, such as `EST5EDT,M3.2.0,M11.1.0`.
+pub fn is_time_zone(posix: &str) -> bool {
+    TimeZone::posix(posix).is_ok()
+}
+
 impl Zone {
     /// The zone of a message: the offset of MSH-7 if there is one (HL7 v2.8.2
     /// section 2.A.22), the sender's configured zone otherwise; UTC if that

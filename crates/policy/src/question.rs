@@ -19,6 +19,8 @@ named!(
         Transcription = "transcription",
         /// The on-site clinic of an employer.
         Employer = "employer",
+        /// Runs the exchange, and treats nobody.
+        Operator = "operator",
     }
 );
 

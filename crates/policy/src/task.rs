@@ -27,6 +27,10 @@ named!(
         Forgetting = "forgetting",
         /// Make backups.
         Backup = "backup",
+        /// See which payloads wait or were refused, and why; have them tried again.
+        Messages = "messages",
+        /// Look at a payload that was refused.
+        Payloads = "payloads",
     }
 );
 
@@ -40,6 +44,8 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Backup, &[Role::Administrator, Role::SecurityOfficer]),
     (Task::Incidents, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Forgetting, &[Role::PrivacyOfficer]),
+    (Task::Messages, &[Role::Administrator, Role::Registrar, Role::PrivacyOfficer]),
+    (Task::Payloads, &[Role::PrivacyOfficer]),
 ];
 
 /// The authority to do one [`Task`]. Only [`decide_task`] makes one.

@@ -345,7 +345,10 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
                 Task::Accounts => *role == Role::Administrator,
                 Task::Backup => matches!(role, Role::Administrator | Role::SecurityOfficer),
                 Task::Budgets => *role == Role::SecurityOfficer,
-                Task::Forgetting => *role == Role::PrivacyOfficer,
+                Task::Forgetting | Task::Payloads => *role == Role::PrivacyOfficer,
+                Task::Messages => {
+                    matches!(role, Role::Administrator | Role::Registrar | Role::PrivacyOfficer)
+                }
                 Task::Ledger | Task::AuditEvents => {
                     matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer)
                 }

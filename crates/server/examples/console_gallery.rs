@@ -162,6 +162,9 @@ fn accounts() -> Outcome<Vec<AccountView>> {
                 organization: OrganizationId::new("lakeside-family")?,
                 role,
                 closed: false,
+                npi: None,
+                certificate: None,
+                created: "2026-01-05T09:00:00Z".parse()?,
                 suspended: suspended.map(str::to_owned),
             })
         };

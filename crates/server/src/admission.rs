@@ -80,6 +80,7 @@ pub(crate) mod tests {
     /// An admission with one resource written.
     pub fn admission(outcome: Outcome) -> Admission {
         Admission {
+            category: None,
             message: MessageId(7),
             outcome,
             issues: Vec::new(),

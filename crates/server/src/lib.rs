@@ -32,4 +32,4 @@ pub use caller::Peer;
 pub use router::router;
 pub use serve::{Bound, Doors, ServeError, serve};
 pub use state::AppState;
-pub use tls::{ServerIdentity, fingerprint};
+pub use tls::{CertificateIssuer, IssuedCertificate, ServerIdentity, fingerprint};

@@ -127,6 +127,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let https_tls = server_config(&identity, ClientCertificate::Optional, &[b"h2", b"http/1.1"])?;
     let mllp_tls = server_config(&identity, ClientCertificate::Required, &[])?;
+    let issuer = identity.issuer.clone();
     drop(identity);
     let (https, https_at) = bind("HTTPS", doors.https).await?;
     let (mllp, mllp_at) = bind("MLLP", doors.mllp).await?;
@@ -139,7 +140,8 @@ pub async fn serve(
     };
     let bound = Bound { https: https_at, mllp: mllp_at, http: http.as_ref().map(|(_, at)| *at) };
     let state =
-        AppState::new(Arc::clone(&exchange), Arc::clone(&clock), &base_url(&doors.name, https_at));
+        AppState::new(Arc::clone(&exchange), Arc::clone(&clock), &base_url(&doors.name, https_at))
+            .with_issuer(issuer);
     let router = router(state);
     ready(&bound);
 

@@ -6,6 +6,7 @@ use holdfast_base::{Clock, OrganizationId, Timestamp};
 use holdfast_exchange::Exchange;
 
 use crate::error::Failure;
+use crate::tls::CertificateIssuer;
 
 /// The one path to records, the clock, and where the world finds us. Cheap to
 /// clone.
@@ -19,13 +20,22 @@ pub struct AppState {
     pub(crate) base_url: Arc<str>,
     /// Since when the doors are open.
     pub(crate) started: Timestamp,
+    /// Signs certificates of new systems.
+    pub(crate) issuer: Option<Arc<dyn CertificateIssuer>>,
 }
 
 impl AppState {
     /// The state of doors that are reached at `base_url`.
     pub fn new(exchange: Arc<Exchange>, clock: Arc<dyn Clock>, base_url: &str) -> Self {
         let started = clock.now();
-        Self { exchange, clock, base_url: base_url.trim_end_matches('/').into(), started }
+        let base_url = base_url.trim_end_matches('/').into();
+        Self { exchange, clock, base_url, started, issuer: None }
+    }
+
+    /// With somebody who signs certificates of new systems.
+    #[must_use]
+    pub fn with_issuer(self, issuer: Option<Arc<dyn CertificateIssuer>>) -> Self {
+        Self { issuer, ..self }
     }
 
     /// The FHIR base of an organization.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_base::Sensitive;
+use holdfast_base::{PrincipalId, Sensitive};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -20,6 +20,31 @@ pub struct ServerIdentity {
     pub key_pem: Sensitive<String>,
     /// The authority that has issued the certificates of sending systems, PEM.
     pub client_authority_pem: String,
+    /// Signs certificates of new systems; without it none are made here.
+    pub issuer: Option<Arc<dyn CertificateIssuer>>,
+}
+
+/// Signs certificates of sending systems with the key of [`ServerIdentity`]'s
+/// `client_authority_pem`, which no door holds.
+pub trait CertificateIssuer: Send + Sync {
+    /// A client certificate for `principal` over the key of a PKCS#10 request (PEM).
+    ///
+    /// # Errors
+    /// What is wrong with the request, in a sentence.
+    fn issue(
+        &self,
+        principal: &PrincipalId,
+        request_pem: &str,
+    ) -> Result<IssuedCertificate, &'static str>;
+}
+
+/// A certificate that was made.
+#[derive(Debug, Clone)]
+pub struct IssuedCertificate {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// SHA-256 of its DER bytes.
+    pub fingerprint: [u8; 32],
 }
 
 /// Whether a client has to show a certificate.
@@ -96,6 +121,7 @@ mod tests {
             certificate_pem: made.cert.pem(),
             key_pem: made.signing_key.serialize_pem().into(),
             client_authority_pem: made.cert.pem(),
+            issuer: None,
         }
     }
 

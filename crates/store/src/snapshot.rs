@@ -239,7 +239,17 @@ impl Snapshot {
         &self,
         from: MessageId,
     ) -> impl DoubleEndedIterator<Item = Result<KeptRow, ReadError>> + Send + use<> {
-        let rows = self.pinned.view.scan(Space::Inbox, &layout::message_key(from), None);
+        self.kept_between(from, None)
+    }
+
+    /// As [`kept_range`](Self::kept_range), of those numbered below `before`.
+    pub fn kept_between(
+        &self,
+        from: MessageId,
+        before: Option<MessageId>,
+    ) -> impl DoubleEndedIterator<Item = Result<KeptRow, ReadError>> + Send + use<> {
+        let (from, to) = (layout::message_key(from), before.map(layout::message_key));
+        let rows = self.pinned.view.scan(Space::Inbox, &from, to.as_deref());
         let pinned = self.pinned.clone();
         rows.map(move |row| {
             let _alive = &pinned;

@@ -6,11 +6,13 @@
 //! whatever stops in between; what cannot be applied stays kept, with the reason.
 
 mod draft;
+mod messages;
 mod settle;
 mod spool;
 mod subject;
 
 pub(crate) use draft::IndexPlain;
+pub use messages::{KeptFilter, KeptPage, KeptView, OpenedMessage, Replayed};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct Admission {
     pub written: Vec<Written>,
     /// Whether the patient's person was found among those already known.
     pub matched: Matched,
+    /// Category of the reason of a refusal, such as `missing` or `over-budget`.
+    pub category: Option<&'static str>,
 }
 
 /// The outcomes of a payload.
@@ -109,6 +113,9 @@ pub struct Written {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeptOutcome {
     pub outcome: String,
+    /// Category of the reason; of what an older exchange refused, none.
+    #[serde(default)]
+    pub category: Option<String>,
     pub reason: Option<String>,
     pub issues: Vec<(String, String)>,
     pub written: Vec<Written>,
@@ -182,13 +189,16 @@ impl Exchange {
     ) -> Result<Admission, ExchangeError> {
         let converted = match convert(arrival, payload) {
             Ok(converted) => converted,
-            Err(refusal) => return self.refuse_payload(arrival, &refusal, Vec::new()).await,
+            Err(refusal) => {
+                let told = (&refusal, category_of(&refusal));
+                return self.refuse_payload(arrival, told, Vec::new()).await;
+            }
         };
         let problems = self.judge(arrival, &converted);
         if !problems.is_empty() {
             let refusal =
                 Refusal::Malformed { what: "FHIR resource", place: problems[0].place.clone() };
-            return self.refuse_payload(arrival, &refusal, problems).await;
+            return self.refuse_payload(arrival, (&refusal, "invalid"), problems).await;
         }
         for _ in 0..TRIES_MAX {
             match self.apply(arrival, &converted).await {
@@ -207,12 +217,14 @@ impl Exchange {
                         what: "resource that the sender may refer to",
                         place: "reference".into(),
                     };
-                    return self.refuse_payload(arrival, &missing, converted.issues.clone()).await;
+                    let told = (&missing, "unknown-reference");
+                    return self.refuse_payload(arrival, told, converted.issues.clone()).await;
                 }
                 Err(error) => match refusal_of(&error) {
-                    Some(what) => {
+                    Some((category, what)) => {
                         let refusal = Refusal::Unsupported { what };
-                        return self.refuse_payload(arrival, &refusal, converted.issues).await;
+                        let told = (&refusal, category);
+                        return self.refuse_payload(arrival, told, converted.issues).await;
                     }
                     None => return Err(error),
                 },
@@ -309,13 +321,26 @@ fn convert(arrival: &Arrival<'_>, payload: &[u8]) -> Result<Converted, Refusal> 
 
 /// What is said of a payload that its sender may not have applied. It is kept, and
 /// not tried again by itself: a sender who is over budget would only be more so.
-fn refusal_of(error: &ExchangeError) -> Option<&'static str> {
+fn refusal_of(error: &ExchangeError) -> Option<(&'static str, &'static str)> {
     match error {
-        ExchangeError::Setting(problem) => Some(problem),
-        ExchangeError::NotPermitted { reason } => Some(reason),
-        ExchangeError::Suspended => Some("sending while suspended"),
-        ExchangeError::OverBudget { .. } => Some("writing to more patients than the budget allows"),
+        ExchangeError::Setting(problem) => Some(("not-permitted", problem)),
+        ExchangeError::NotPermitted { reason } => Some(("not-permitted", reason)),
+        ExchangeError::Suspended => Some(("suspended", "sending while suspended")),
+        ExchangeError::OverBudget { .. } => {
+            Some(("over-budget", "writing to more patients than the budget allows"))
+        }
         _ => None,
+    }
+}
+
+/// What kind of refusal it is: what a list of refused payloads is sorted by.
+fn category_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Malformed { .. } => "malformed",
+        Refusal::Missing { .. } => "missing",
+        Refusal::Unsupported { .. } => "unsupported",
+        Refusal::SeveralPatients { .. } => "several-patients",
+        Refusal::TooLarge { .. } => "too-large",
     }
 }
 
@@ -338,6 +363,16 @@ fn queued(message: MessageId, converted: &Converted) -> Admission {
         control_id: converted.control_id.clone(),
         written: Vec::new(),
         matched: Matched::Known,
+        category: None,
+    }
+}
+
+/// The format that a kept row names by its number.
+fn format_of(number: u8) -> Format {
+    match number {
+        1 => Format::Hl7v2,
+        2 => Format::Ccda,
+        _ => Format::Fhir,
     }
 }
 

@@ -77,6 +77,7 @@ impl Exchange {
             control_id: None,
             written: told.written,
             matched: Matched::Known,
+            category: None,
         }))
     }
 
@@ -105,6 +106,7 @@ impl Exchange {
             control_id: converted.control_id.clone(),
             written: draft.written.clone(),
             matched: draft.matched,
+            category: None,
         };
         let listings: Vec<_> = draft.listings.iter().cloned().map(Arc::new).collect();
         let main = draft.main;
@@ -126,11 +128,11 @@ impl Exchange {
         Ok(admission)
     }
 
-    /// Keeps a payload as refused, with the reason, and says so in the ledger.
+    /// Keeps a payload as refused, with the reason and its category, and says so in the ledger.
     pub(crate) async fn refuse_payload(
         &self,
         arrival: &Arrival<'_>,
-        refusal: &Refusal,
+        (refusal, category): (&Refusal, &'static str),
         issues: Vec<Issue>,
     ) -> Result<Admission, ExchangeError> {
         let mut issues = issues;
@@ -144,6 +146,7 @@ impl Exchange {
             control_id: None,
             written: Vec::new(),
             matched: Matched::Known,
+            category: Some(category),
         };
         self.finish(arrival, KeptState::Refused, "refused", None, &admission).await?;
         Ok(admission)
@@ -165,6 +168,7 @@ impl Exchange {
         let intent_key = intent_key(arrival.message);
         let kept = KeptOutcome {
             outcome: outcome.to_owned(),
+            category: admission.category.map(str::to_owned),
             reason: match &admission.outcome {
                 Outcome::Refused(reason) => Some(reason.clone()),
                 _ => None,

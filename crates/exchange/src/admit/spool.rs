@@ -2,12 +2,11 @@
 //! processing a crash cut off.
 
 use holdfast_base::MessageId;
-use holdfast_intake::Format;
 use holdfast_keeper::{KeptPayload, SealError};
 use holdfast_policy::Role;
 use holdfast_store::Kept;
 
-use super::{Arrival, KeptMeta, meta_context, payload_context};
+use super::{Admission, Arrival, format_of, payload_context};
 use crate::caller::Shown;
 use crate::state::Exchange;
 use crate::{Ask, Caller, ExchangeError};
@@ -49,8 +48,8 @@ impl Exchange {
                     && now.millis_since(kept.row.received) >= age_ms
             });
             let Some(kept) = due else { continue };
-            match self.resume(message, &kept).await {
-                Ok(()) => finished += 1,
+            match self.resume(message, &kept, "catch-up").await {
+                Ok(_) => finished += 1,
                 Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
                     return Err(away);
                 }
@@ -69,18 +68,21 @@ impl Exchange {
         Ok(finished)
     }
 
-    async fn resume(&self, message: MessageId, kept: &Kept) -> Result<(), ExchangeError> {
+    /// Processes a kept payload that waits, as when it arrived.
+    pub(super) async fn resume(
+        &self,
+        message: MessageId,
+        kept: &Kept,
+        reason: &str,
+    ) -> Result<Admission, ExchangeError> {
         let organization = self
             .organization_at(kept.row.organization)
             .ok_or(ExchangeError::Internal("a kept payload names an unknown organization"))?;
         let received = kept.row.received;
-        let meta =
-            self.system().open(&meta_context(&organization, received), &kept.row.meta_sealed)?;
-        let meta: KeptMeta = serde_json::from_slice(&meta)
-            .map_err(|_| ExchangeError::Internal("kept particulars have an unknown form"))?;
+        let meta = self.kept_meta(&organization, &kept.row)?;
         let aad = payload_context(&organization, received);
         let sealed = KeptPayload { message, aad: &aad, sealed: &kept.payload_sealed };
-        let opened = self.keeper().open_inbox(organization.id(), &[sealed], "catch-up").await?;
+        let opened = self.keeper().open_inbox(organization.id(), &[sealed], reason).await?;
         let payload = opened.into_iter().next().flatten();
         let payload = payload.ok_or(SealError::NotAuthentic)?;
         let purpose = match meta.principal.role {
@@ -101,12 +103,8 @@ impl Exchange {
         };
         let ask = Ask { caller, purpose, request: meta.request, emergency: None };
         let dedupe = self.dedupe_key(&organization, &ask, &payload);
-        let format = match kept.row.format {
-            1 => Format::Hl7v2,
-            2 => Format::Ccda,
-            _ => Format::Fhir,
-        };
+        let format = format_of(kept.row.format);
         let arrival = Arrival { ask: &ask, organization, format, message, dedupe };
-        self.process(&arrival, &payload).await.map(drop)
+        self.process(&arrival, &payload).await
     }
 }

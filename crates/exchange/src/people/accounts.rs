@@ -2,7 +2,7 @@
 //! here; their secrets, and which role counts, are the keeper's.
 
 use holdfast_base::{OrganizationId, PatientId, PrincipalId, Sensitive, Timestamp};
-use holdfast_keeper::{ImportedPrincipal, KeeperError, NewPrincipal};
+use holdfast_keeper::{ImportedPrincipal, KeeperError, NewPrincipal, Secrets};
 use holdfast_policy::{Principal, Role, Task};
 use holdfast_store::Transaction;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,12 @@ pub struct AccountView {
     pub suspended: Option<String>,
     /// Whether it was closed for good.
     pub closed: bool,
+    /// National Provider Identifier.
+    pub npi: Option<String>,
+    /// SHA-256 fingerprint of a system's client certificate.
+    pub certificate: Option<[u8; 32]>,
+    /// When it was made.
+    pub created: Timestamp,
 }
 
 /// An account as it is kept (sealed).
@@ -78,6 +84,14 @@ pub(crate) struct Account {
     /// Closed for good.
     #[serde(default)]
     pub closed: bool,
+    /// Whether the keeper knows it. A row that says no was written before the keeper was
+    /// asked, so that one that was interrupted can be gone on with; it counts as nobody.
+    #[serde(default = "enrolled")]
+    pub enrolled: bool,
+}
+
+fn enrolled() -> bool {
+    true
 }
 
 impl Account {
@@ -90,6 +104,11 @@ impl Account {
         }
     }
 
+    /// Whether making `other` is making this one.
+    fn is_same(&self, other: &Self) -> bool {
+        !self.enrolled && self.organization == other.organization && self.role == other.role
+    }
+
     fn view(&self) -> AccountView {
         AccountView {
             id: self.id.clone(),
@@ -98,6 +117,9 @@ impl Account {
             role: self.role,
             suspended: self.suspended.clone(),
             closed: self.closed,
+            npi: self.npi.clone(),
+            certificate: self.certificate,
+            created: self.created,
         }
     }
 
@@ -142,8 +164,11 @@ impl Exchange {
             role: new.role.as_str().to_owned(),
             certificate: new.certificate,
         };
+        if self.account(&new.id).is_some() {
+            return Err(KeeperError::Taken.into());
+        }
         let proof = self.proof_of(&ask.caller).await?;
-        let secrets = self.keeper().enrol(&proof, &principal).await?;
+        let begun: Option<Account> = self.load_system(Kind::Account, new.id.as_str())?;
         let account = Account {
             id: new.id,
             display_name: new.display_name,
@@ -157,7 +182,31 @@ impl Exchange {
             created: self.now(),
             suspended: None,
             closed: false,
+            enrolled: false,
         };
+        self.save_system(Kind::Account, account.id.as_str(), &account).await?;
+        let secrets = match self.keeper().enrol(&proof, &principal).await {
+            // It was made, and what came after was interrupted: nobody has its secrets.
+            Err(KeeperError::Taken) if begun.is_some_and(|begun| begun.is_same(&account)) => {
+                self.keeper().reset_secrets(&proof, &account.id, account.certificate).await?
+            }
+            Err(error) => {
+                let row = self.no_system_row(Kind::Account, account.id.as_str());
+                self.commit(Transaction { rows: vec![row], ..Transaction::default() }).await?;
+                return Err(error.into());
+            }
+            Ok(secrets) => secrets,
+        };
+        self.enrolled(account, secrets).await
+    }
+
+    /// Keeps an account whose secrets the keeper has just made; gives those out.
+    async fn enrolled(
+        &self,
+        account: Account,
+        secrets: Secrets,
+    ) -> Result<Enrollment, ExchangeError> {
+        let account = Account { enrolled: true, ..account };
         self.save_system(Kind::Account, account.id.as_str(), &account).await?;
         self.replace_account(account.clone());
         Ok(Enrollment {
@@ -165,6 +214,30 @@ impl Exchange {
             password: secrets.password,
             totp_secret: secrets.totp_secret,
         })
+    }
+
+    /// Gives an administrator new secrets, by the passphrase or PIN that opens the root:
+    /// for an exchange whose administrators have all lost theirs, or whose setting up was
+    /// interrupted.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NotPermitted`] for a wrong passphrase and for whoever is no
+    /// administrator, [`ExchangeError::NotFound`].
+    pub async fn recover_administrator(
+        &self,
+        secret: &[u8],
+        principal: &PrincipalId,
+    ) -> Result<Enrollment, ExchangeError> {
+        let account: Option<Account> = self.load_system(Kind::Account, principal.as_str())?;
+        let account = account.ok_or(ExchangeError::NotFound)?;
+        let secrets = match self.keeper().recover_administrator(secret, principal).await {
+            Err(KeeperError::WrongPassphrase) => {
+                return Err(ExchangeError::NotPermitted { reason: "wrong-passphrase" });
+            }
+            secrets => secrets?,
+        };
+        self.end_sessions(principal);
+        self.enrolled(account, secrets).await
     }
 
     /// Gives a person new secrets, shown once, or a system another certificate. Sessions
@@ -180,18 +253,16 @@ impl Exchange {
         certificate: Option<[u8; 32]>,
     ) -> Result<Enrollment, ExchangeError> {
         self.require_task(ask, Task::Accounts).await?;
-        let mut account = self.account(principal).ok_or(ExchangeError::NotFound)?;
+        let account = self.account(principal).ok_or(ExchangeError::NotFound)?;
+        if (account.role == Role::System) != certificate.is_some() {
+            return Err(ExchangeError::Setting(
+                "systems, and only systems, sign in by certificate",
+            ));
+        }
         let proof = self.proof_of(&ask.caller).await?;
         let secrets = self.keeper().reset_secrets(&proof, principal, certificate).await?;
         self.end_sessions(principal);
-        account.certificate = certificate;
-        self.save_system(Kind::Account, principal.as_str(), &account).await?;
-        self.replace_account(account);
-        Ok(Enrollment {
-            id: principal.clone(),
-            password: secrets.password,
-            totp_secret: secrets.totp_secret,
-        })
+        self.enrolled(Account { certificate, ..account }, secrets).await
     }
 
     /// Closes an account for good. Sessions end; the name is never given again.
@@ -245,12 +316,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// The accounts of an organization, or of all, by name.
+    /// The accounts of the caller's organization, by name; to the office of those who
+    /// run the exchange, of all.
     pub fn account_views(&self, ask: &Ask) -> Vec<AccountView> {
-        let everything = matches!(
+        let office = matches!(
             ask.caller.role(),
             Role::Administrator | Role::SecurityOfficer | Role::PrivacyOfficer
         );
+        let everything = office && self.within_reach(ask, None).is_ok_and(|own| own.is_none());
         let staff = !matches!(ask.caller.role(), Role::Patient | Role::System);
         let mut views: Vec<_> = self
             .accounts()

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use holdfast_base::{PrincipalId, Sensitive, SessionId, Timestamp};
+use holdfast_base::{OrganizationId, PrincipalId, Sensitive, SessionId, Timestamp};
 use holdfast_keeper::{OpenedSession, Proof, SessionFacts, SessionToken};
 use holdfast_ledger::Actor;
 use holdfast_policy::{Principal, Role};
@@ -62,6 +62,12 @@ impl Sessions {
     pub fn revoke(&self, principal: &PrincipalId) -> Vec<SessionId> {
         self.vouched.lock().retain(|_, vouched| vouched.facts.principal != *principal);
         self.forget_where(|session| session.facts.principal == *principal)
+    }
+
+    /// Forgets every session of those who work for `organization`; gives their ids.
+    pub fn revoke_of(&self, organization: &OrganizationId) -> Vec<SessionId> {
+        self.vouched.lock().retain(|_, vouched| vouched.facts.organization != *organization);
+        self.forget_where(|session| session.facts.organization == *organization)
     }
 
     fn forget_where(&self, over: impl Fn(&Session) -> bool) -> Vec<SessionId> {
@@ -177,7 +183,7 @@ impl Exchange {
             self.append_refusal(actor, "token", "unknown-certificate").await?;
             return Err(ExchangeError::NotSignedIn);
         };
-        if account.suspended.is_some() {
+        if account.suspended.is_some() || self.is_suspended(&account.organization) {
             return Err(ExchangeError::Suspended);
         }
         let shown = Shown::Certificate(*certificate_sha256);

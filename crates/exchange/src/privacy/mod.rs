@@ -16,6 +16,7 @@ mod watchman;
 pub use emergencies::EmergencyItem;
 pub use forgetting::Forgetting;
 pub use incidents::FindingView;
+pub use keys::KeysDue;
 pub(crate) use office::Office;
 pub use reviews::ReviewItem;
 pub use scope::LedgerState;

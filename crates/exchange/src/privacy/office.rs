@@ -29,6 +29,8 @@ pub(crate) struct Office {
     pub catch_up_after: Mutex<Timestamp>,
     /// Held while a new record is matched to a person.
     pub placing: tokio::sync::Mutex<()>,
+    /// Held while a kept payload is tried again.
+    pub replaying: tokio::sync::Mutex<()>,
 }
 
 impl Office {
@@ -46,6 +48,7 @@ impl Office {
             witness_policy: Mutex::default(),
             catch_up_after: Mutex::new(Timestamp::MIN),
             placing: tokio::sync::Mutex::default(),
+            replaying: tokio::sync::Mutex::default(),
         })
     }
 }

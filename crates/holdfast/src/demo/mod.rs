@@ -4,18 +4,19 @@ mod community;
 mod present;
 pub mod stream;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_exchange::Ask;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::admin::first::operator_name;
 use crate::cli::DemoArguments;
-use crate::client::{Client, Credentials, write_private};
-use crate::commands::{ask, random_passphrase};
+use crate::client::{Client, Credentials, refuse_inside, write_private};
+use crate::commands::ask;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::init::random_passphrase;
 use crate::serve::{run_doors, stop_signal};
 use crate::tls::Authority;
 use crate::wiring::{self, Folder, KeeperProcess, SystemClock};
@@ -175,24 +176,4 @@ fn make_room(folder: &Folder, yes: bool) -> Result<(), Failure> {
         )));
     }
     std::fs::remove_dir_all(path).map_err(|error| Failure::io("delete", path, &error))
-}
-
-/// Secrets next to the data they open would make the sealing worthless.
-fn refuse_inside(dir: &Path, path: &Path) -> Result<(), Failure> {
-    let absolute = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.to_owned());
-    if absolute(path).starts_with(absolute(dir)) {
-        return Err(Failure::new(format!(
-            "{} lies in the data folder: whoever steals one would have both",
-            path.display()
-        )));
-    }
-    Ok(())
-}
-
-fn operator_name() -> holdfast_base::PrincipalId {
-    let user = std::env::var("USER").unwrap_or_default();
-    let name: String = user.chars().filter(char::is_ascii_lowercase).collect();
-    let text = format!("set-up:{}", if name.is_empty() { "operator" } else { &name });
-    holdfast_base::PrincipalId::new(&text)
-        .unwrap_or_else(|_| unreachable!("lower-case letters make a valid name"))
 }

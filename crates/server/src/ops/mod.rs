@@ -8,6 +8,8 @@ mod forgetting;
 mod grants;
 mod incidents;
 mod ledger;
+mod messages;
+mod organizations;
 mod question;
 mod scope;
 mod status;
@@ -41,8 +43,20 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/grants/{grant}/revoke", post(grants::revoke))
         .route("/ops/principals/{principal}/budget", post(grants::principal_budget))
         .route("/ops/organizations/{organization}/budget", post(grants::organization_budget))
+        .route("/ops/accounts", get(accounts::list).post(accounts::add))
+        .route("/ops/accounts/{principal}", get(accounts::one))
         .route("/ops/accounts/{principal}/reset", post(accounts::reset))
         .route("/ops/accounts/{principal}/close", post(accounts::close))
-        .route("/ops/accounts", get(accounts::accounts))
-        .route("/ops/organizations", get(accounts::organizations))
+        .route("/ops/organizations", get(organizations::list).post(organizations::add))
+        .route(
+            "/ops/organizations/{organization}",
+            get(organizations::one).post(organizations::change),
+        )
+        .route("/ops/organizations/{organization}/suspend", post(organizations::suspend))
+        .route("/ops/organizations/{organization}/lift", post(organizations::lift))
+        .route("/ops/messages", get(messages::list))
+        .route("/ops/messages/replay", post(messages::replay_all))
+        .route("/ops/messages/{number}", get(messages::one))
+        .route("/ops/messages/{number}/show", post(messages::show))
+        .route("/ops/messages/{number}/replay", post(messages::replay))
 }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use holdfast_exchange::ExchangeError;
 use serde_json::{Value, json};
 
 use crate::caller::Asking;
@@ -14,6 +15,11 @@ pub(super) async fn status(
     Asking(ask): Asking,
 ) -> Result<Json<Value>, Failure> {
     let counts = state.exchange.counts()?;
+    // How the exchange is can be asked while the keeper is away, too.
+    let keys = match state.exchange.keys_due(&ask).await {
+        Err(ExchangeError::KeeperAway) => None,
+        keys => keys?,
+    };
     let caller = &ask.caller;
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -32,5 +38,10 @@ pub(super) async fn status(
             "reviews": counts.reviews,
             "pending": counts.pending,
         },
+        "keys": keys.map(|keys| json!({
+            "overdue": keys.overdue,
+            "next": keys.next.map(|(key, due)| json!({ "key": key, "due": due })),
+            "recovery_kit": keys.has_kit,
+        })),
     })))
 }

@@ -162,3 +162,24 @@ async fn p04_a_bulk_grant_goes_through_two_people_over_the_operator_api() {
     assert_eq!(doors.post(&privacy, &url, &budget).await.status, StatusCode::FORBIDDEN);
     assert_eq!(doors.post(&security, &url, &budget).await.status, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p13_the_status_tells_those_who_run_the_exchange_when_keys_are_due() {
+    let mut doors = Doors::open().await;
+    let (administrator, _) = doors.kit.sign_in_for_token("administrator").await;
+    let (clinician, ..) = doors.clinician().await;
+    let keys = doors.get(&administrator, "/ops/status").await.json()["keys"].clone();
+    assert_eq!(keys["overdue"], json!([]));
+    assert!(keys["next"]["key"].is_string() && keys["next"]["due"].is_string(), "{keys}");
+    assert_eq!(keys["recovery_kit"], false);
+    assert!(doors.get(&clinician, "/ops/status").await.json()["keys"].is_null());
+    // Two years later; sessions are over by then.
+    doors.kit.clock.advance_ms(2 * 366 * 24 * 3_600_000);
+    let (administrator, _) = doors.kit.sign_in_for_token("administrator").await;
+    let keys = doors.get(&administrator, "/ops/status").await.json()["keys"].clone();
+    let overdue = keys["overdue"].as_array().unwrap();
+    assert!(overdue.iter().any(|name| name == "system"), "{keys}");
+    doors.kit.stop_keeper().await;
+    let away = doors.get(&administrator, "/ops/status").await;
+    assert_eq!((away.status, away.json()["keys"].is_null()), (StatusCode::OK, true));
+}

@@ -83,6 +83,7 @@ async fn open() -> Open {
         certificate_pem: server.pem,
         key_pem: server.key_pem.into(),
         client_authority_pem: authority.pem.clone(),
+        issuer: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, bound) = oneshot::channel();
