@@ -17,7 +17,7 @@ const SUSPECTS_ONE_IN: usize = 10;
 /// What is to be recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Type of a resource.
+    /// Type of what looks like a resource; it may be none.
     ResourceType,
     /// Code of a resource that is known to be a condition.
     Condition,
@@ -82,7 +82,11 @@ impl Class {
     /// What is so of an item; `None` when it is not asked of it.
     fn truth(self, item: &Item, truth: &Truth) -> Option<String> {
         if self.of_resources() {
-            let resource = truth.resources.get(&truth::name(item.tokens.first()?))?;
+            let resource = truth.resources.get(&truth::name(item.tokens.first()?));
+            // The truth names every resource: what else lies there stands in for one.
+            let Some(resource) = resource else {
+                return (self == Self::ResourceType).then(|| "none".to_owned());
+            };
             return match (self, resource.kind.as_str()) {
                 (Self::ResourceType, kind) => Some(kind.to_owned()),
                 (Self::Condition, "Condition") | (Self::Observation, "Observation") => {

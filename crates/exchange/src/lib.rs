@@ -12,6 +12,7 @@
 mod admit;
 mod audit;
 mod caller;
+mod cover;
 mod deliver;
 mod directory;
 mod disclose;

@@ -30,9 +30,19 @@ pub(crate) fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(1 << (bytes.ilog2() - KEPT_BITS))
 }
 
+/// The smallest size of a body: ordinary resources are not longer.
+const BODY_BYTES_MIN: usize = 1_024;
+/// The smallest size of a search row: those of ordinary resources are not longer.
+const ROW_BYTES_MIN: usize = 1_024;
+
+/// The size that a search row of `bytes` is padded to.
+pub(crate) fn padded_row(bytes: usize) -> usize {
+    padded(bytes.max(ROW_BYTES_MIN))
+}
+
 /// Pads compressed bytes with a frame that reading skips.
 pub(crate) fn pad_compressed(mut packed: Vec<u8>) -> Vec<u8> {
-    let size = padded(packed.len() + SKIPPED_HEADER_BYTES);
+    let size = padded((packed.len() + SKIPPED_HEADER_BYTES).max(BODY_BYTES_MIN));
     let rest = size - packed.len() - SKIPPED_HEADER_BYTES;
     packed.extend_from_slice(&SKIPPED_FRAME.to_le_bytes());
     packed.extend_from_slice(&(rest as u32).to_le_bytes());
@@ -43,6 +53,29 @@ pub(crate) fn pad_compressed(mut packed: Vec<u8>) -> Vec<u8> {
 /// Pads JSON with blanks.
 pub(crate) fn pad_json(mut json: Vec<u8>) -> Vec<u8> {
     json.resize(padded(json.len()), b' ');
+    json
+}
+
+/// The smallest size of what is sealed of a payload: most messages are not longer.
+const PAYLOAD_BYTES_MIN: usize = 8_192;
+/// Up to here sizes of payloads are powers of two.
+const PAYLOAD_POWERS_BYTES_MAX: usize = 1 << 20;
+
+/// A payload with blanks after it; its length is kept beside it.
+pub(crate) fn pad_payload(payload: &[u8]) -> Vec<u8> {
+    let bytes = payload.len().max(PAYLOAD_BYTES_MIN);
+    let size =
+        if bytes <= PAYLOAD_POWERS_BYTES_MAX { bytes.next_power_of_two() } else { padded(bytes) };
+    let mut padded = Vec::with_capacity(size);
+    padded.extend_from_slice(payload);
+    padded.resize(size, b' ');
+    padded
+}
+
+/// Pads JSON about so many resources with blanks: to a size that goes with the
+/// number that is shown, and not with the true one.
+pub(crate) fn pad_json_about(mut json: Vec<u8>, shown: usize, each: usize) -> Vec<u8> {
+    json.resize(padded(json.len().max(shown * each)), b' ');
     json
 }
 

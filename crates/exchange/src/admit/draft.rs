@@ -22,7 +22,7 @@ use crate::packing;
 use crate::population;
 use crate::sizes::{self, Labels};
 use crate::state::Exchange;
-use crate::{Ask, ExchangeError};
+use crate::{Ask, ExchangeError, cover};
 
 /// A transaction in the making, with what the ledger will say of it.
 #[derive(Default)]
@@ -108,6 +108,9 @@ impl Exchange {
         }
         for item in &placed {
             self.draft_resource(&writing, item, &mut draft)?;
+        }
+        for keys in writing.keys.values() {
+            cover::cover(organization, keys, writing.now, &mut draft)?;
         }
         Ok(draft)
     }
@@ -285,7 +288,7 @@ impl Exchange {
         let current = self.store().snapshot().current(&key).map_err(ExchangeError::store)?;
         let before = match &current {
             Some(stored) => {
-                Some(self.open_body(organization.id(), &subject.logical_id, stored, keys)?)
+                Some(self.open_body(organization.id(), &subject.logical_id, stored, keys)?.0)
             }
             None => None,
         };
@@ -346,7 +349,7 @@ impl Exchange {
         let alive = current.as_ref().filter(|stored| !stored.sealed.deleted);
         let before = match alive {
             Some(stored) => {
-                Some(self.open_body(arrival.organization.id(), &item.id, stored, keys)?)
+                Some(self.open_body(arrival.organization.id(), &item.id, stored, keys)?.0)
             }
             None => None,
         };
@@ -407,38 +410,48 @@ impl Exchange {
             .replace(was, population::posted(&key, class, id, now, &resource_type, &entries));
         let index = search::encode(&entries);
         let token = data_encoding::HEXLOWER.encode(&key.id_token);
+        let bound_type = cover::bound_type(&key)?;
         let context = |class, part| SealContext {
             organization,
             patient: key.patient,
-            resource_type: &resource_type,
+            resource_type: &bound_type,
             // A search knows a row's token before it knows its id.
             id: if part == "index" { &token } else { id },
             version,
             class,
             part,
         };
-        let mut parts =
-            vec![(class, keys.class(class)?.seal(&context(class, "body"), &packing::pack(&body)?))];
-        if let Some(apart) = apart {
-            let class = ElementClass::GovernmentId;
-            parts.push((
-                class,
-                keys.class(class)?.seal(&context(class, "body"), &packing::pack(&apart)?),
-            ));
-        }
-        let row = IndexPlain { id: id.to_owned(), entries: index };
-        let mut row = postcard::to_stdvec(&row)
-            .map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
+        // What is kept apart lies, sealed by its own key, within the body: that it is
+        // there does not show.
+        let apart_class = ElementClass::GovernmentId;
+        let inner = match &apart {
+            Some(apart) => {
+                let key = keys.class(apart_class)?;
+                Some(key.seal(&context(apart_class, "body"), &packing::compress(apart)?))
+            }
+            None => None,
+        };
+        let packed = packing::pack_around(&body, inner.as_deref())?;
+        let sealed_body = keys.class(class)?.seal(&context(class, "body"), &packed);
+        let id_told = id.to_owned();
+        let row = if key.type_code == cover::UNTOLD_TYPE {
+            let resource_type = resource_type.clone();
+            postcard::to_stdvec(&IndexPlain { resource_type, id: id_told, entries: index })
+        } else {
+            postcard::to_stdvec(&FormerIndexPlain { id: id_told, entries: index })
+        };
+        let mut row =
+            row.map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
         // Reading stops where the row ends.
-        row.resize(sizes::padded(row.len()), 0);
+        row.resize(sizes::padded_row(row.len()), 0);
         // The row is opened by every search of the type, so it is sealed under the
         // class that such a search is permitted: the body's own.
         let labels = Labels::of(&arrival.organization, &key, version);
         let first = sizes::masked(labels.label(class));
         let index =
             [&[first][..], &keys.class(class)?.seal(&context(class, "index"), &row)].concat();
-        let classes: ClassSet = parts.iter().map(|(class, _)| *class).collect();
-        let parts = parts.into_iter().map(|(class, part)| (labels.label(class), part)).collect();
+        let classes: ClassSet = [class].into_iter().chain(apart.map(|_| apart_class)).collect();
+        let parts = vec![(labels.label(class), sealed_body)];
         draft.touches.entry(key.patient).or_default().push(Touch {
             resource_type: resource_type.clone(),
             id: id.to_owned(),
@@ -530,9 +543,17 @@ impl Draft {
     }
 }
 
-/// An index row before it is sealed.
+/// An index row whose key does not tell the type, before it is sealed.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct IndexPlain {
+    pub resource_type: String,
+    pub id: String,
+    pub entries: Vec<u8>,
+}
+
+/// An index row whose key tells the type, before it is sealed.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct FormerIndexPlain {
     pub id: String,
     pub entries: Vec<u8>,
 }

@@ -151,7 +151,9 @@ impl Exchange {
         let proof = self.proof_of(&ask.caller).await?;
         let opened = self.keeper().show_payload(&proof, organization.id(), sealed, reason).await?;
         let payload = opened.ok_or(SealError::NotAuthentic)?;
-        Ok(OpenedMessage { view, payload: payload.to_vec().into() })
+        let meta = self.kept_meta(&organization, &kept.row)?;
+        let payload = meta.payload_of(&payload)?.to_vec().into();
+        Ok(OpenedMessage { view, payload })
     }
 
     /// Has a kept payload processed again, as if it arrived now from whoever sent it.

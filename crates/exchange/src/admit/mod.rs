@@ -11,8 +11,9 @@ mod settle;
 mod spool;
 mod subject;
 
-pub(crate) use draft::IndexPlain;
+pub(crate) use draft::{Draft, FormerIndexPlain, IndexPlain};
 pub use messages::{KeptFilter, KeptPage, KeptView, OpenedMessage, Replayed};
+pub(crate) use subject::stand_in_locate;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::READ_ONLY_TYPES;
 use crate::people::Organization;
 use crate::state::Exchange;
-use crate::{Ask, ExchangeError};
+use crate::{Ask, ExchangeError, sizes};
 
 /// Times that a transaction is tried again when another one came between.
 const TRIES_MAX: usize = 12;
@@ -129,6 +130,18 @@ pub(crate) struct KeptMeta {
     pub session: holdfast_base::SessionId,
     pub address: Option<String>,
     pub request: holdfast_base::RequestId,
+    /// Length of the payload, which is sealed with blanks after it; not there when it
+    /// was kept before that was so.
+    #[serde(default)]
+    pub payload_bytes: Option<usize>,
+}
+
+impl KeptMeta {
+    /// The payload without the blanks that were sealed with it.
+    fn payload_of<'a>(&self, opened: &'a [u8]) -> Result<&'a [u8], ExchangeError> {
+        let bytes = self.payload_bytes.unwrap_or(opened.len());
+        Ok(opened.get(..bytes).ok_or(holdfast_keeper::SealError::NotAuthentic)?)
+    }
 }
 
 /// A kept payload on its way.
@@ -272,6 +285,7 @@ impl Exchange {
             session: ask.caller.session,
             address: ask.caller.address.clone(),
             request: ask.request,
+            payload_bytes: Some(payload.len()),
         };
         let meta = serde_json::to_vec(&meta)
             .map_err(|_| ExchangeError::Internal("kept particulars do not serialise"))?;
@@ -279,11 +293,13 @@ impl Exchange {
             organization: organization.ordinal,
             received,
             format: format_number(format),
-            meta_sealed: self.system().seal(&meta_context(organization, received), &meta),
+            meta_sealed: self
+                .system()
+                .seal(&meta_context(organization, received), &sizes::pad_json(meta)),
             payload_sealed: organization
                 .keys
                 .inbox
-                .seal(&payload_context(organization, received), payload),
+                .seal(&payload_context(organization, received), &sizes::pad_payload(payload)),
         };
         let store = Arc::clone(self.store());
         tokio::task::spawn_blocking(move || store.keep(&kept))

@@ -16,6 +16,11 @@ use crate::state::{Exchange, server_actor};
 use crate::{Ask, ExchangeError};
 use crate::{population, sizes};
 
+/// Bytes of an outcome, and of an intent, for each version that is shown: as many as
+/// the true ones need at most.
+const OUTCOME_EACH: usize = 256;
+const INTENT_EACH: usize = 512;
+
 /// Entries that a committed transaction owes the ledger.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Intent {
@@ -163,6 +168,7 @@ impl Exchange {
         admission: &Admission,
     ) -> Result<(), ExchangeError> {
         let draft = draft.unwrap_or_default();
+        let shown = draft.puts.len();
         let entries = self.entries_of(arrival, outcome, &draft);
         let intent = Intent { message: arrival.message, entries };
         let intent_key = intent_key(arrival.message);
@@ -191,13 +197,13 @@ impl Exchange {
         rows.push(RowWrite {
             table: Table::Outbox,
             key: intent_key.clone(),
-            value: Some(
-                self.system()
-                    .seal(&intent_context(&intent_key), &sizes::pad_json(intent_bytes(&intent)?)),
-            ),
+            value: Some(self.system().seal(
+                &intent_context(&intent_key),
+                &sizes::pad_json_about(intent_bytes(&intent)?, shown, INTENT_EACH),
+            )),
         });
-        rows.extend(population::delta_rows(&arrival.organization, draft.delta));
-        let kept = sizes::pad_json(kept);
+        rows.extend(population::delta_rows(&arrival.organization, draft.delta, shown));
+        let kept = sizes::pad_json_about(kept, shown, OUTCOME_EACH);
         let outcome_sealed = self.system().seal(&outcome_context(arrival.message), &kept);
         let committed = self
             .commit(Transaction {

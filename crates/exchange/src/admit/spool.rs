@@ -85,6 +85,7 @@ impl Exchange {
         let opened = self.keeper().open_inbox(organization.id(), &[sealed], reason).await?;
         let payload = opened.into_iter().next().flatten();
         let payload = payload.ok_or(SealError::NotAuthentic)?;
+        let payload = meta.payload_of(&payload)?;
         let purpose = match meta.principal.role {
             Role::System | Role::Registrar => holdfast_base::Purpose::Operations,
             _ => holdfast_base::Purpose::Treatment,
@@ -102,9 +103,9 @@ impl Exchange {
             address: meta.address,
         };
         let ask = Ask { caller, purpose, request: meta.request, emergency: None };
-        let dedupe = self.dedupe_key(&organization, &ask, &payload);
+        let dedupe = self.dedupe_key(&organization, &ask, payload);
         let format = format_of(kept.row.format);
         let arrival = Arrival { ask: &ask, organization, format, message, dedupe };
-        self.process(&arrival, &payload).await
+        self.process(&arrival, payload).await
     }
 }

@@ -223,6 +223,11 @@ pub(crate) fn requested_id(request: &BundleRequest) -> Option<String> {
     (request.method == "PUT" && !request.url.contains('?')).then(|| id.to_owned())
 }
 
+/// A key like that of a resource's place, which leads to no resource.
+pub(crate) fn stand_in_locate(organization: &Organization, token: &[u8; 16]) -> Vec<u8> {
+    [&[RESOURCE][..], &organization.ordinal.to_be_bytes(), token].concat()
+}
+
 fn locate_key(kind: u8, organization: &Organization, label: &str, text: &str) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&organization.ordinal.to_be_bytes());

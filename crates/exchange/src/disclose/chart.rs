@@ -103,7 +103,7 @@ impl Exchange {
         let keeping = self.organization(&listing.organization)?;
         let opened =
             self.open_record(ask, &keeping, listing.patient, Act::Read, ClassSet::ALL).await?;
-        let mut disclosed = self.disclose_all(&opened, None, RESOURCES_COUNT_MAX)?;
+        let mut disclosed = self.disclose_all(&opened, RESOURCES_COUNT_MAX)?;
         self.record_access(ask, &opened, Action::Read, &disclosed).await?;
         let at = disclosed.iter().position(|d| d.resource_type == "Patient");
         let patient = at.map(|at| disclosed.remove(at)).ok_or(ExchangeError::NotFound)?;
@@ -120,12 +120,11 @@ impl Exchange {
     pub(crate) fn disclose_all(
         &self,
         opened: &Opened,
-        type_code: Option<u16>,
         count_max: usize,
     ) -> Result<Vec<Disclosed>, ExchangeError> {
         let snapshot = self.store().snapshot();
         let mut rows = Vec::new();
-        for row in snapshot.scan_current(opened.organization.ordinal, opened.patient, type_code) {
+        for row in snapshot.scan_current(opened.organization.ordinal, opened.patient, None) {
             let row = row.map_err(ExchangeError::store)?;
             if !row.deleted
                 && let Some(row) = self.open_row(&opened.organization, row, &opened.keys)?
@@ -133,10 +132,7 @@ impl Exchange {
                 rows.push(row);
             }
         }
-        let patient = holdfast_fhir::type_code("Patient");
-        rows.sort_by_key(|r| {
-            (Some(r.row.key.type_code) != patient, std::cmp::Reverse(r.row.commit))
-        });
+        rows.sort_by_key(|r| (r.resource_type != "Patient", std::cmp::Reverse(r.row.commit)));
         rows.truncate(count_max);
         let mut disclosed = Vec::with_capacity(rows.len());
         for row in rows {

@@ -9,7 +9,8 @@ use holdfast_keeper::{KeeperError, PatientKeys, ReleaseRequest, SealContext};
 use holdfast_store::{IndexRow, ResourceKey, Stored};
 use serde_json::Value;
 
-use crate::admit::IndexPlain;
+use crate::admit::{FormerIndexPlain, IndexPlain};
+use crate::cover;
 use crate::packing;
 use crate::people::Organization;
 use crate::sizes::{self, Labels};
@@ -20,6 +21,7 @@ use crate::{Ask, ExchangeError};
 pub(crate) struct OpenRow {
     pub row: IndexRow,
     pub class: ElementClass,
+    pub resource_type: String,
     pub id: String,
     pub entries: Vec<IndexEntry>,
 }
@@ -93,7 +95,12 @@ impl Exchange {
         let type_code = holdfast_fhir::type_code(resource_type).ok_or(ExchangeError::NotFound)?;
         let reference = format!("{resource_type}/{id}");
         let id_token = organization.keys.token.token("id", reference.as_bytes());
-        Ok(ResourceKey { organization: organization.ordinal, patient, type_code, id_token })
+        self.placed(ResourceKey {
+            organization: organization.ordinal,
+            patient,
+            type_code,
+            id_token,
+        })
     }
 
     /// The sealed parts of a stored version with their classes.
@@ -113,40 +120,52 @@ impl Exchange {
 
     /// Opens the parts of a stored version that `keys` cover and puts them together.
     /// What is kept apart and not covered stays as it was masked when it was stored.
+    /// Gives the classes that were opened, too.
     pub(crate) fn open_body(
         &self,
         organization: &OrganizationId,
         id: &str,
         stored: &Stored,
         keys: &PatientKeys,
-    ) -> Result<Value, ExchangeError> {
-        let resource_type = holdfast_fhir::type_name(stored.key.type_code)
-            .ok_or(ExchangeError::Internal("a stored type is unknown"))?;
+    ) -> Result<(Value, ClassSet), ExchangeError> {
+        let bound_type = cover::bound_type(&stored.key)?;
         let mut body = Value::Null;
+        let mut opened = ClassSet::default();
+        let apart = ElementClass::GovernmentId;
+        let context = |class| SealContext {
+            organization,
+            patient: stored.key.patient,
+            resource_type: &bound_type,
+            id,
+            version: stored.sealed.version,
+            class,
+            part: "body",
+        };
         for (class, sealed) in self.parts(organization, stored)? {
             if !keys.classes().contains(class) {
                 continue;
             }
-            let context = SealContext {
-                organization,
-                patient: stored.key.patient,
-                resource_type,
-                id,
-                version: stored.sealed.version,
-                class,
-                part: "body",
-            };
-            let part = packing::unpack(&keys.class(class)?.open(&context, sealed)?)?;
-            if class == ElementClass::GovernmentId {
+            let packed = keys.class(class)?.open(&context(class), sealed)?;
+            let part = packing::unpack(&packed)?;
+            opened = opened.with(class);
+            // Versions that were stored earlier have the numbers in a part beside.
+            if class == apart {
                 holdfast_fhir::join_government_ids(&mut body, &part);
-            } else {
-                body = part;
+                continue;
+            }
+            body = part;
+            if let Some(inner) = packing::inner(&packed)
+                && keys.classes().contains(apart)
+            {
+                let part = keys.class(apart)?.open(&context(apart), inner)?;
+                holdfast_fhir::join_government_ids(&mut body, &packing::unpack(&part)?);
+                opened = opened.with(apart);
             }
         }
-        if body.is_null() { Err(ExchangeError::NotFound) } else { Ok(body) }
+        if body.is_null() { Err(ExchangeError::NotFound) } else { Ok((body, opened)) }
     }
 
-    /// Opens a search row, when `keys` cover its class.
+    /// Opens a search row, when it is no stand-in and `keys` cover its class.
     pub(crate) fn open_row(
         &self,
         organization: &Organization,
@@ -154,29 +173,37 @@ impl Exchange {
         keys: &PatientKeys,
     ) -> Result<Option<OpenRow>, ExchangeError> {
         let Some((class, sealed)) = row.index.split_first() else { return Ok(None) };
+        if cover::is_stand_in(organization, &row.key) {
+            return Ok(None);
+        }
         let labels = Labels::of(organization, &row.key, row.version);
         let class = sizes::class_named(&labels, *class);
         let class = class.ok_or(ExchangeError::Internal("a search row has an unknown class"))?;
         if !keys.classes().contains(class) {
             return Ok(None);
         }
-        let resource_type = holdfast_fhir::type_name(row.key.type_code)
-            .ok_or(ExchangeError::Internal("a stored type is unknown"))?;
+        let bound_type = cover::bound_type(&row.key)?;
         let token = data_encoding::HEXLOWER.encode(&row.key.id_token);
         let context = SealContext {
             organization: organization.id(),
             patient: row.key.patient,
-            resource_type,
+            resource_type: &bound_type,
             id: &token,
             version: row.version,
             class,
             part: "index",
         };
         let plain = keys.class(class)?.open(&context, sealed)?;
-        let plain: IndexPlain = postcard::from_bytes(&plain)
-            .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
-        let entries = search::decode(&plain.entries)
-            .map_err(|_| ExchangeError::Internal("a search row has an unknown form"))?;
-        Ok(Some(OpenRow { row, class, id: plain.id, entries }))
+        let unknown = || ExchangeError::Internal("a search row has an unknown form");
+        let plain = if row.key.type_code == cover::UNTOLD_TYPE {
+            postcard::from_bytes(&plain).map_err(|_| unknown())?
+        } else {
+            let former: FormerIndexPlain = postcard::from_bytes(&plain).map_err(|_| unknown())?;
+            let resource_type = bound_type.into_owned();
+            IndexPlain { resource_type, id: former.id, entries: former.entries }
+        };
+        let IndexPlain { resource_type, id, entries } = plain;
+        let entries = search::decode(&entries).map_err(|_| unknown())?;
+        Ok(Some(OpenRow { row, class, resource_type, id, entries }))
     }
 }

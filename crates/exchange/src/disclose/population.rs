@@ -177,12 +177,12 @@ impl Exchange {
         let differs = || ExchangeError::Internal("the population index and a record differ");
         let mut rows: Vec<OpenRow> = Vec::new();
         for resource in named {
-            let key = ResourceKey {
+            let key = self.placed(ResourceKey {
                 organization: keeping.ordinal,
                 patient: resource.patient,
                 type_code,
                 id_token: resource.token,
-            };
+            })?;
             let row = snapshot.current_index(&key).map_err(ExchangeError::store)?;
             let row = row.filter(|row| !row.deleted).ok_or_else(differs)?;
             let keys = &records.get(&resource.patient).ok_or_else(differs)?.keys;

@@ -149,16 +149,15 @@ impl Exchange {
         id: &str,
         stored: &Stored,
     ) -> Result<Disclosed, ExchangeError> {
-        let resource = self.open_body(opened.organization.id(), id, stored, &opened.keys)?;
-        let parts = self.parts(opened.organization.id(), stored)?;
-        let parts: ClassSet = parts.into_iter().map(|(class, _)| class).collect();
+        let (resource, classes) =
+            self.open_body(opened.organization.id(), id, stored, &opened.keys)?;
         Ok(Disclosed {
             resource_type: resource["resourceType"].as_str().unwrap_or_default().to_owned(),
             resource,
             id: id.to_owned(),
             version: stored.sealed.version,
             last_updated: stored.sealed.last_updated,
-            classes: parts.intersection(opened.keys.classes()),
+            classes,
         })
     }
 

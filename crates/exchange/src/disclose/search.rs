@@ -18,7 +18,7 @@ use crate::audit::AUDIT_EVENT;
 use crate::directory::Listing;
 use crate::people::Organization;
 use crate::state::Exchange;
-use crate::{Ask, ExchangeError};
+use crate::{Ask, ExchangeError, cover};
 
 /// Matches on a page when `_count` does not say.
 pub(crate) const PAGE_DEFAULT: usize = 50;
@@ -136,13 +136,16 @@ impl Exchange {
         let opened = self.open_record(ask, keeping, patient, Act::Search, ClassSet::ALL).await?;
         let snapshot = self.store().snapshot_at(commit).ok_or(ExchangeError::NotFound)?;
         let mut found: Vec<OpenRow> = Vec::new();
+        // Rows whose keys do not tell the type, and those that were stored before.
+        let untold = snapshot.scan_current(keeping.ordinal, patient, Some(cover::UNTOLD_TYPE));
         let type_code = holdfast_fhir::type_code(resource_type);
-        for row in snapshot.scan_current(keeping.ordinal, patient, type_code) {
+        for row in untold.chain(snapshot.scan_current(keeping.ordinal, patient, type_code)) {
             let row = row.map_err(ExchangeError::store)?;
             if row.deleted {
                 continue;
             }
             if let Some(row) = self.open_row(keeping, row, &opened.keys)?
+                && row.resource_type == resource_type
                 && query.matches(&row.id, row.row.last_updated, &row.entries)
             {
                 found.push(row);

@@ -88,7 +88,7 @@ impl Exchange {
             Some(last) => manifest.built_to = Some(*last),
             None => manifest.ready = true,
         }
-        let rows = delta_rows(organization, delta);
+        let rows = delta_rows(organization, delta, 0);
         self.save_manifest(organization, Some(sealed), &manifest, rows).await
     }
 

@@ -79,14 +79,16 @@ fn row(key: Vec<u8>, value: Option<Vec<u8>>) -> RowWrite {
 }
 
 /// The sealed rows of what a transaction changes.
-pub(crate) fn delta_rows(organization: &Organization, delta: Delta) -> Vec<RowWrite> {
+/// There is one also when nothing changes although versions are `shown`: what is
+/// restricted is not in the index, and is not to be told by that.
+pub(crate) fn delta_rows(organization: &Organization, delta: Delta, shown: usize) -> Vec<RowWrite> {
     let sealed = |part: Delta| {
         let mut name = [0; 16];
         fill_random(&mut name);
         let value = organization.keys.population.seal(name, &part);
         row(key(organization, b'd', &[&name]), Some(value))
     };
-    delta.into_parts().into_iter().map(sealed).collect()
+    delta.into_parts(shown).into_iter().map(sealed).collect()
 }
 
 /// What a version is found by among all patients' resources. What is nobody's
@@ -209,8 +211,8 @@ fn posted_row(open: &OpenRow) -> Option<PostedResource> {
     if open.row.deleted {
         return None;
     }
-    let resource_type = holdfast_fhir::type_name(open.row.key.type_code)?;
-    posted(&open.row.key, open.class, &open.id, open.row.last_updated, resource_type, &open.entries)
+    let last_updated = open.row.last_updated;
+    posted(&open.row.key, open.class, &open.id, last_updated, &open.resource_type, &open.entries)
 }
 
 fn context(key: &[u8]) -> String {

@@ -12,8 +12,12 @@ use crate::inbox::{InboxSealer, open_here};
 use crate::keyring::Keys;
 
 const LAYOUT: u8 = 1;
-/// Sizes of deltas are multiples of this.
+/// The smallest delta; larger ones are powers of two up to [`PART_BYTES_MAX`].
 const DELTA_BYTES: usize = 4_096;
+/// Bytes for each version that is shown: as many as what one is found by needs.
+const SHOWN_BYTES: usize = 2_048;
+/// Steps of the size of deltas that are larger still.
+const LARGE_STEP_BYTES: usize = 1 << 17;
 
 /// Deltas that are larger are several.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -32,13 +36,15 @@ pub struct PostedResource {
 pub struct Delta {
     changes: Vec<(IndexedResource, bool, Vec<Vec<u8>>)>,
     as_of: Option<u64>,
+    /// Versions that the transaction shows.
+    shown: usize,
 }
 
 impl Delta {
     /// A delta whose changes count as those of an earlier commit: for building the
     /// index of what was there before it.
     pub fn as_of(commit: u64) -> Self {
-        Self { changes: Vec::new(), as_of: Some(commit) }
+        Self { as_of: Some(commit), ..Self::default() }
     }
 
     /// Whether nothing changes.
@@ -65,9 +71,14 @@ impl Delta {
         }
     }
 
-    /// The same changes in deltas of about a megabyte at most.
-    pub fn into_parts(self) -> Vec<Self> {
+    /// The same changes in deltas of about a megabyte at most, each padded as if of
+    /// `shown` versions; one without changes when versions are shown and nothing
+    /// changes.
+    pub fn into_parts(self, shown: usize) -> Vec<Self> {
         let as_of = self.as_of;
+        if self.changes.is_empty() && shown > 0 {
+            return vec![Self { shown, ..self }];
+        }
         let mut parts: Vec<(usize, Self)> = Vec::new();
         for change in self.changes {
             let bytes = 64 + change.2.iter().map(|posting| posting.len() + 3).sum::<usize>();
@@ -76,7 +87,7 @@ impl Delta {
                     *sum += bytes;
                     part.changes.push(change);
                 }
-                _ => parts.push((bytes, Self { changes: vec![change], as_of })),
+                _ => parts.push((bytes, Self { changes: vec![change], as_of, shown })),
             }
         }
         parts.into_iter().map(|(_, part)| part).collect()
@@ -96,7 +107,12 @@ impl Delta {
                 plain.extend_from_slice(posting);
             }
         }
-        let padded = plain.len().next_multiple_of(DELTA_BYTES);
+        let bytes = plain.len().max(self.shown * SHOWN_BYTES).max(DELTA_BYTES);
+        let padded = if bytes <= PART_BYTES_MAX {
+            bytes.next_power_of_two()
+        } else {
+            bytes.next_multiple_of(LARGE_STEP_BYTES)
+        };
         plain.resize(padded, 0);
         plain
     }

@@ -8,6 +8,7 @@
 mod account_acts;
 mod acts;
 mod copy;
+mod cover;
 mod grants;
 pub(crate) mod lock;
 mod offline;
@@ -436,11 +437,12 @@ impl Bodies {
 
 impl BodySealer for Bodies {
     fn seal(&self, index: LedgerIndex, body: &[u8]) -> Vec<u8> {
-        self.0.read().seal(&Self::place(index), body)
+        self.0.read().seal(&Self::place(index), &cover::covered(body))
     }
 
     fn open(&self, index: LedgerIndex, sealed: &[u8]) -> Result<Vec<u8>, BodyUnreadable> {
-        self.0.read().open(&Self::place(index), sealed).map_err(|_| BodyUnreadable)
+        let body = self.0.read().open(&Self::place(index), sealed);
+        Ok(cover::uncovered(body.map_err(|_| BodyUnreadable)?))
     }
 
     fn seal_index(&self, at: IndexPlace, block: &[u8]) -> Vec<u8> {
