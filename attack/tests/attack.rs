@@ -28,7 +28,9 @@ fn the_attack_recovers_most_of_a_layout_that_is_weak_on_purpose() {
 
 /// What Holdfast's layout must not give away.
 const CLOSED: &[Class] = &[
+    Class::ResourceType,
     Class::Condition,
+    Class::Observation,
     Class::Sex,
     Class::BirthYear,
     Class::Family,

@@ -18,11 +18,13 @@ pub(super) fn covered(body: &[u8]) -> Vec<u8> {
     let about = if named == 0 { 0 } else { named.max(NAMED_MIN).next_power_of_two() };
     let about = (about * NAMED_BYTES).min(ENTRY_BYTES_MAX);
     let bytes = body.len().max(about).max(BODY_BYTES_MIN);
-    let size = match bytes {
-        0..=BODY_POWERS_BYTES_MAX => bytes.next_power_of_two(),
+    let size = if bytes <= BODY_POWERS_BYTES_MAX {
+        bytes.next_power_of_two()
+    } else if bytes <= ENTRY_BYTES_MAX {
+        bytes.next_multiple_of(1 << (bytes.ilog2() - 3))
+    } else {
         // No longer than the ledger takes.
-        ..=ENTRY_BYTES_MAX => bytes.next_multiple_of(1 << (bytes.ilog2() - 3)),
-        _ => bytes,
+        bytes
     };
     let mut covered = Vec::with_capacity(size);
     covered.extend_from_slice(body);
