@@ -443,3 +443,46 @@ fn p06_the_passphrase_brings_a_locked_out_administrator_back(site: &Site, people
     jo.works(&["organization", "list"]);
     assert!(serving.stop());
 }
+
+/// The commands of the README's section, the one that serves aside: those before it
+/// and those after.
+fn readme() -> (String, String) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let section = readme.split_once("## An exchange of your own").unwrap().1;
+    let block = section.split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
+    let (before, after) = block.split_once("holdfast serve &\n").unwrap();
+    (before.to_owned(), after.to_owned())
+}
+
+#[test]
+fn the_readmes_ten_commands_make_an_exchange() {
+    let site = Site::new();
+    let bin = site.at("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_holdfast"), bin.join("holdfast")).unwrap();
+    let run = |script: &str| {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let output = std::process::Command::new("sh")
+            .args(["-e", "-c", script])
+            .current_dir(site.outside.path())
+            .env("PATH", path)
+            .env("HOLDFAST_HTTPS", site.https.to_string())
+            .env("HOLDFAST_MLLP", site.mllp.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{script}: {}{}", text(&output), told(&output));
+        text(&output)
+    };
+    let (before, after) = readme();
+    assert_eq!(format!("{before}{after}").matches("holdfast ").count(), 9, "ten with the server");
+    run(&before);
+    let mut environment = site.environment();
+    environment.retain(|(name, _)| name != "HOLDFAST_DIR");
+    let serving = serve_in(&site.at("exchange"), &environment);
+    let exports = before.lines().next().unwrap();
+    let shown = run(&format!("{exports}\n{after}"));
+    assert!(shown.contains("files: 6 accepted\n"), "{shown}");
+    assert!(shown.trim_end().ends_with("nothing waits, nothing was refused"), "{shown}");
+    assert!(serving.stop());
+}
