@@ -266,6 +266,7 @@ PHRASES = {
     "alert": "set off an alert",
     "containment": "suspended somebody or lifted a suspension",
     "incident-step": "took a step in an incident",
+    "release-unused": "gave keys to a patient's record back unused",
     "ledger-read": "looked at entries of the ledger",
     "forgotten": "destroyed the key of a patient's record",
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use holdfast_base::{ClassSet, OrganizationId, PatientId, Purpose, SessionId, Timestamp};
 use holdfast_keeper::PatientKeys;
+use holdfast_ledger::Actor;
 use parking_lot::Mutex;
 
 /// How long a released key may stay in the front process.
-const KEY_LIFE_MS: i64 = 60_000;
+pub(crate) const KEY_LIFE_MS: i64 = 60_000;
 /// How many patients' keys the whole front process may hold: a web shell that
 /// reads this memory gets no more than these.
 const KEYS_COUNT_MAX: usize = 2_048;
@@ -24,12 +25,25 @@ type Slot = ((SessionId, PatientId, Purpose), OrganizationId);
 struct Held {
     keys: Arc<PatientKeys>,
     until: Timestamp,
+    actor: Actor,
+    /// Whether an entry says what they were used for.
+    used: bool,
+}
+
+/// Keys that were dropped without having been used: something for the ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct Unused {
+    pub at: Timestamp,
+    pub actor: Actor,
+    pub organization: OrganizationId,
+    pub patient: PatientId,
 }
 
 /// The keys that live sessions hold.
 #[derive(Default)]
 pub(crate) struct Keyring {
     held: Mutex<HashMap<Slot, Held>>,
+    unused: Mutex<Vec<Unused>>,
 }
 
 impl Keyring {
@@ -41,30 +55,73 @@ impl Keyring {
         usable.then(|| Arc::clone(&entry.keys))
     }
 
-    /// Takes keys that were just released.
-    pub fn put(&self, slot: Slot, keys: Arc<PatientKeys>, now: Timestamp) {
+    /// Takes keys that were just released to `actor`.
+    pub fn put(&self, slot: Slot, actor: Actor, keys: Arc<PatientKeys>, now: Timestamp) {
         let mut held = self.held.lock();
         if held.len() >= KEYS_COUNT_MAX {
-            held.retain(|_, entry| entry.until > now);
+            self.drop_those(&mut held, now, |_, entry| entry.until <= now);
         }
         if held.len() >= KEYS_COUNT_MAX {
-            held.clear();
+            self.drop_those(&mut held, now, |_, _| true);
         }
-        held.insert(slot, Held { keys, until: now.plus_millis(KEY_LIFE_MS) });
+        self.drop_those(&mut held, now, |other, _| *other == slot);
+        let until = now.plus_millis(KEY_LIFE_MS);
+        held.insert(slot, Held { keys, until, actor, used: false });
+    }
+
+    /// Notes that an entry says what a session's keys of `patient` were used for.
+    pub fn mark_used(&self, session: SessionId, organization: &OrganizationId, patient: PatientId) {
+        for (((owner, of, _), keeping), entry) in self.held.lock().iter_mut() {
+            if *owner == session && *of == patient && keeping == organization {
+                entry.used = true;
+            }
+        }
     }
 
     /// Wipes everything that `session` holds.
-    pub fn drop_session(&self, session: SessionId) {
-        self.held.lock().retain(|((owner, ..), _), _| *owner != session);
+    pub fn drop_session(&self, session: SessionId, now: Timestamp) {
+        self.drop_those(&mut self.held.lock(), now, |((owner, ..), _), _| *owner == session);
     }
 
     /// Wipes everybody's keys of `patient`.
-    pub fn drop_patient(&self, patient: PatientId) {
-        self.held.lock().retain(|((_, of, _), _), _| *of != patient);
+    pub fn drop_patient(&self, patient: PatientId, now: Timestamp) {
+        self.drop_those(&mut self.held.lock(), now, |((_, of, _), _), _| *of == patient);
+    }
+
+    /// Wipes everything.
+    pub fn drop_all(&self, now: Timestamp) {
+        self.drop_those(&mut self.held.lock(), now, |_, _| true);
     }
 
     /// Wipes what is past its time.
     pub fn sweep(&self, now: Timestamp) {
-        self.held.lock().retain(|_, entry| entry.until > now);
+        self.drop_those(&mut self.held.lock(), now, |_, entry| entry.until <= now);
+    }
+
+    /// What was dropped unused since the last time.
+    pub fn take_unused(&self) -> Vec<Unused> {
+        std::mem::take(&mut self.unused.lock())
+    }
+
+    /// Brings back what could not be told.
+    pub fn keep_unused(&self, unused: Vec<Unused>) {
+        self.unused.lock().extend(unused);
+    }
+
+    fn drop_those(
+        &self,
+        held: &mut HashMap<Slot, Held>,
+        now: Timestamp,
+        which: impl Fn(&Slot, &Held) -> bool,
+    ) {
+        let drops = |slot: &Slot, entry: &mut Held| which(slot, entry);
+        for (((_, patient, _), organization), entry) in held.extract_if(drops) {
+            if !entry.used && patient != PatientId::NONE {
+                // It was over when its time was, however late that is noticed.
+                let at = now.min(entry.until);
+                let Held { actor, .. } = entry;
+                self.unused.lock().push(Unused { at, actor, organization, patient });
+            }
+        }
     }
 }

@@ -23,6 +23,7 @@ mod packing;
 mod people;
 mod population;
 mod privacy;
+mod reconcile;
 mod relation;
 mod secrets;
 mod sizes;
@@ -43,6 +44,7 @@ pub use people::{
     AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
 };
 pub use privacy::{EmergencyItem, FindingView, Forgetting, KeysDue, LedgerState, ReviewItem};
+pub use reconcile::{FoundGap, Gap, ReconcileState, Reconciled};
 pub use state::{Exchange, ExchangeConfig};
 
 pub use holdfast_backup::Report as BackupReport;

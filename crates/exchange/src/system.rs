@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Honey = b'h',
     Incident = b'i',
     Organization = b'o',
+    Reconciliation = b'c',
     Review = b'r',
     Secret = b's',
 }

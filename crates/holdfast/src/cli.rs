@@ -321,7 +321,7 @@ pub struct SignInArguments {
 }
 
 /// What a scope looks for; everything that is given must hold.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ScopeArguments {
     /// Acts of this principal.
     #[arg(long)]
@@ -598,6 +598,22 @@ pub enum LedgerTask {
         /// Most entries of one page.
         #[arg(long, default_value_t = 100)]
         limit: usize,
+    },
+    /// Hold key releases, access details and the store against each other: a gap is named
+    /// with its place, and the exit code is 1.
+    Reconcile {
+        /// Who asks: an officer of the organization that runs the exchange.
+        #[command(flatten)]
+        sign_in: SignInArguments,
+        /// Entries not before (RFC 3339).
+        #[arg(long)]
+        from: Option<String>,
+        /// Entries before (RFC 3339).
+        #[arg(long)]
+        to: Option<String>,
+        /// Do nothing now; show how far the job in the background is, and what it found.
+        #[arg(long, conflicts_with_all = ["from", "to"])]
+        state: bool,
     },
     /// Export entries with their proofs, to be verified elsewhere.
     Evidence {

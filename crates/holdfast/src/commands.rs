@@ -161,7 +161,7 @@ async fn token(sign_in: &SignInArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn query_string(query: &ScopeArguments) -> Result<String, Failure> {
+pub(crate) fn query_string(query: &ScopeArguments) -> Result<String, Failure> {
     let mut pairs = Vec::new();
     let mut push = |name: &str, value: &Option<String>| {
         if let Some(value) = value {
@@ -195,7 +195,7 @@ fn query_string(query: &ScopeArguments) -> Result<String, Failure> {
     Ok(pairs.join("&"))
 }
 
-const OFFICE: &[&str] = &["privacy-officer", "security-officer"];
+pub(crate) const OFFICE: &[&str] = &["privacy-officer", "security-officer"];
 
 async fn scope(
     sign_in: &SignInArguments,
@@ -330,6 +330,9 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
                 eprintln!("there are more: --after {next}");
             }
             Ok(())
+        }
+        LedgerTask::Reconcile { sign_in, from, to, state } => {
+            crate::reconcile::run(&sign_in, from, to, state).await
         }
         LedgerTask::Evidence { sign_in, query, policy, witnessed, out } => {
             let policy = policy.as_deref().map(read_policy).transpose()?;

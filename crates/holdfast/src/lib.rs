@@ -18,6 +18,7 @@ mod init;
 mod keys;
 mod load;
 mod migrate;
+mod reconcile;
 mod recovery;
 pub mod serve;
 pub mod tls;

@@ -103,6 +103,7 @@ pub async fn run_doors(
         task.abort();
         let _ = task.await;
     }
+    exchange.put_keys_away().await;
     served.map_err(|error| match error {
         ServeError::Bind { what, address, .. } => Failure::new(format!(
             "cannot listen on {address} for {what}: the port is in use or not allowed; set another in \

@@ -238,6 +238,7 @@ fn p07_the_guide_to_witnesses_works_as_written_and_a_rollback_or_fork_is_a_criti
     grow(&demo, "WITNESSED");
     wait_for(|| size(&demo, "checkpoint.witnessed") >= first + 4, "the next cosigned checkpoint");
     verified_by_outsiders(&mut guide, &demo, &policy, &data);
+    ledger_and_store_agree(&guide);
     assert!(serving.stop());
     let cosigned = size(&demo, "checkpoint.witnessed");
 
@@ -287,6 +288,18 @@ fn p07_the_guide_to_witnesses_works_as_written_and_a_rollback_or_fork_is_a_criti
 
     let left: Vec<_> = guide.commands.difference(&guide.walked).collect();
     assert!(left.is_empty(), "the guide has commands that nobody has tried: {left:#?}");
+}
+
+/// The section "Reconciliation": the job runs, and the command compares.
+fn ledger_and_store_agree(guide: &Guide) {
+    for arguments in [&["ledger", "reconcile", "--state"][..], &["ledger", "reconcile"]] {
+        let mut asked = command(arguments);
+        asked.env("HOLDFAST_DIR", &guide.dir).env("HOLDFAST_TOKEN", &guide.token);
+        let compared = asked.output().unwrap();
+        let shown = text(&compared);
+        assert!(compared.status.success(), "{shown}{}", told(&compared));
+        assert!(shown.contains("no gap") && !shown.contains("never yet"), "{shown}");
+    }
 }
 
 /// Step 4, the table of proofs, and what anybody may read without an account.

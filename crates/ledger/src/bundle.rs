@@ -178,6 +178,7 @@ fn phrase(event: &Event) -> String {
         Event::Alert { .. } => "set off an alert",
         Event::Containment { .. } => "suspended somebody or lifted a suspension",
         Event::IncidentStep { .. } => "took a step in an incident",
+        Event::ReleaseUnused { .. } => "gave keys to a patient's record back unused",
         Event::LedgerRead { .. } => "looked at entries of the ledger",
         Event::Forgotten { .. } => "destroyed the key of a patient's record",
         #[allow(unreachable_patterns)] // Kinds that have no words of their own.

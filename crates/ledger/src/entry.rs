@@ -287,6 +287,14 @@ pub enum Event {
         /// One sentence of ours.
         note: String,
     },
+    /// Keys to a patient's record were released and dropped again, and nothing of the
+    /// record was returned or written with them.
+    ReleaseUnused {
+        /// The organization that keeps the record.
+        organization: OrganizationId,
+        /// The patient.
+        patient: PatientId,
+    },
     /// Entries of the ledger were shown to somebody as something else than evidence.
     LedgerRead {
         /// As what: `AuditEvent`.
@@ -346,6 +354,7 @@ impl Event {
             Self::Alert { .. } => "alert",
             Self::Containment { .. } => "containment",
             Self::IncidentStep { .. } => "incident-step",
+            Self::ReleaseUnused { .. } => "release-unused",
             Self::LedgerRead { .. } => "ledger-read",
             Self::Forgotten { .. } => "forgotten",
             Self::KeyChange { .. } => "key-change",
@@ -359,6 +368,7 @@ impl Event {
             | Self::Access { organization, patient, .. }
             | Self::PatientProfile { organization, patient, .. }
             | Self::Delivery { organization, patient, .. }
+            | Self::ReleaseUnused { organization, patient }
             | Self::Forgotten { organization, patient, .. } => Some((organization, *patient)),
             Self::Refusal { organization: Some(organization), patient: Some(patient), .. }
             | Self::Intake { organization, patient: Some(patient), .. }

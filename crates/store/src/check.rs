@@ -57,6 +57,15 @@ pub(crate) fn position_at(
     value.map(|value| Ok(CommitRow::read(&key, &value)?.position)).transpose()
 }
 
+/// The row of `commit`.
+pub(crate) fn commit_row(
+    view: &dyn View,
+    commit: CommitNumber,
+) -> Result<Option<CommitRow>, ReadError> {
+    let key = CommitRow::key(commit);
+    view.get(Space::Commits, &key)?.map(|value| CommitRow::read(&key, &value)).transpose()
+}
+
 /// Checks the links of the newest commits and that what they wrote is there.
 pub(crate) fn recent(
     view: &dyn View,

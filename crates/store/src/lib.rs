@@ -57,7 +57,7 @@ pub use model::{
 };
 pub use segment::{Import, ImportError, Proof, Proven, Segment};
 pub use snapshot::Snapshot;
-pub use store::Store;
+pub use store::{CommitFacts, Store};
 pub use transaction::{Committed, Precondition, RowWrite, Table, Transaction};
 
 /// The example of the README runs as a test.

@@ -115,6 +115,20 @@ impl Snapshot {
         Ok(None)
     }
 
+    /// Whether the version with this number had been written; its body is not read.
+    ///
+    /// # Errors
+    /// As [`current`](Self::current).
+    pub fn has_version(&self, key: &ResourceKey, version: u64) -> Result<bool, ReadError> {
+        for row in self.rows_of(key) {
+            let row = row?;
+            if row.version <= version {
+                return Ok(row.version == version);
+            }
+        }
+        Ok(false)
+    }
+
     /// Every version, newest first; empty when there is none.
     ///
     /// # Errors

@@ -42,6 +42,17 @@ pub(crate) struct Shared {
     pub(crate) folder: Arc<Folder>,
 }
 
+/// What a commit did, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// The chain hash after it.
+    pub chain: [u8; 32],
+    /// The kept payload that it finished or put back; 0 for none.
+    pub finished: MessageId,
+    /// How many versions it wrote.
+    pub versions_count: usize,
+}
+
 impl Store {
     /// Opens the store in `dir`, or makes one where there is none.
     ///
@@ -147,6 +158,24 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// What `commit` did, in numbers: to compare with what the ledger says of it. `None`
+    /// when there is no such commit.
+    ///
+    /// # Errors
+    /// [`ReadError`] when its row cannot be read.
+    pub fn commit_facts(&self, commit: CommitNumber) -> Result<Option<CommitFacts>, ReadError> {
+        let pinned = self.shared.published.read().clone();
+        if commit > pinned.position.commit {
+            return Ok(None);
+        }
+        let row = check::commit_row(pinned.view.as_ref(), commit)?;
+        Ok(row.map(|row| CommitFacts {
+            chain: row.position.chain,
+            finished: row.finished,
+            versions_count: row.puts.len(),
+        }))
     }
 
     /// Looks at everything: every link of the chain, every version with its body,

@@ -3,7 +3,7 @@
 use holdfast_base::{PatientId, PrincipalId, Purpose, Timestamp};
 use holdfast_ledger::{Entry, Event};
 
-use crate::finding::{HONEY_PATIENT, KEEPER_BUDGET, NO_RELATIONSHIP, PROBING};
+use crate::finding::{HONEY_PATIENT, KEEPER_BUDGET, NO_RELATIONSHIP, PROBING, RECONCILIATION};
 use crate::watch::Subject;
 use crate::{Response, Severity, Watch};
 
@@ -73,6 +73,7 @@ impl Watch {
             self.no_relationship(entry),
             self.honey_patient(entry),
             self.probing(entry),
+            self.reconciliation(entry),
         ]
         .into_iter()
         .flatten()
@@ -137,6 +138,35 @@ impl Watch {
             summary: Box::new(|count| {
                 format!("budget used up after the keys of {} were released", patients(count))
             }),
+        })
+    }
+
+    /// Ledger and store do not agree: the alert says where. Nobody is suspended for it:
+    /// it may be a fault of ours.
+    fn reconciliation(&self, entry: &Entry) -> Option<Detected> {
+        let Event::Alert { detector, principal, severity, summary, .. } = &entry.event else {
+            return None;
+        };
+        if detector != RECONCILIATION {
+            return None;
+        }
+        // A notice is what a crash leaves behind: for the list, not for somebody's desk.
+        let severity = match severity.as_str() {
+            "critical" => Severity::Critical,
+            "serious" => Severity::Serious,
+            _ => return None,
+        };
+        let summary = summary.clone();
+        Some(Detected {
+            detector: RECONCILIATION,
+            subject: Subject::Principal(principal.clone()),
+            principal: principal.clone(),
+            severity,
+            response: Response::None,
+            patients: Vec::new(),
+            first: entry.at,
+            last: entry.at,
+            summary: Box::new(move |_| summary.clone()),
         })
     }
 

@@ -14,6 +14,9 @@ pub const HONEY_PATIENT: &str = "honey-patient";
 /// A burst of refusals from one place.
 pub const PROBING: &str = "probing";
 
+/// Ledger and store do not agree.
+pub const RECONCILIATION: &str = "reconciliation";
+
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,7 +63,7 @@ pub struct Finding {
     /// grown.
     pub number: u64,
     /// Which detector: [`KEEPER_BUDGET`], [`NO_RELATIONSHIP`],
-    /// [`HONEY_PATIENT`] or [`PROBING`].
+    /// [`HONEY_PATIENT`], [`PROBING`] or [`RECONCILIATION`].
     pub detector: &'static str,
     /// Whom it is about. For probing: who was refused last, whom a stranger may
     /// merely have named.

@@ -22,7 +22,8 @@ mod settings;
 mod watch;
 
 pub use finding::{
-    Finding, HONEY_PATIENT, KEEPER_BUDGET, NO_RELATIONSHIP, PROBING, Response, Severity,
+    Finding, HONEY_PATIENT, KEEPER_BUDGET, NO_RELATIONSHIP, PROBING, RECONCILIATION, Response,
+    Severity,
 };
 pub use settings::{Settings, UnrelatedLimit};
 pub use watch::Watch;

@@ -201,6 +201,27 @@ fn the_keepers_alert_alone_is_about_whom_it_names() {
 }
 
 #[test]
+fn a_gap_between_ledger_and_store_is_about_whose_act_it_is_and_suspends_nobody() {
+    let alert = |at_ms, severity: &str| {
+        let event = Event::Alert {
+            detector: "reconciliation".into(),
+            principal: name("dr"),
+            patients_count: 0,
+            severity: severity.into(),
+            summary: "entry 31: keys were released and nothing says what for".into(),
+        };
+        entry("system", at_ms, event)
+    };
+    let mut watch = watch();
+    assert_eq!(watch.observe(&alert(0, "notice")), [], "what a crash left behind");
+    let found = watch.observe(&alert(1, "critical"));
+    assert_eq!((found[0].principal.as_str(), found[0].severity), ("dr", Severity::Critical));
+    assert_eq!(found[0].response, Response::None);
+    assert!(found[0].summary.starts_with("entry 31:"), "its place: {}", found[0].summary);
+    assert_eq!(watch.observe(&alert(2, "critical")), [], "one finding a day");
+}
+
+#[test]
 fn alerts_of_the_watch_itself_never_come_back_as_findings() {
     for detector in ["no-relationship", "honey-patient", "probing"] {
         let alert = Event::Alert {

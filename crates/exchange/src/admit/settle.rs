@@ -280,7 +280,10 @@ impl Exchange {
         }
         let event = Event::StoreCommit { commit, chain };
         entries.push(Entry { at: self.now(), actor: server_actor(), request: None, event });
-        Ok(self.keeper().append(entries).await.map(drop)?)
+        let uses = crate::reconcile::uses(&entries);
+        self.keeper().append(entries).await?;
+        self.mark_used(&uses);
+        Ok(())
     }
 
     /// Tells the ledger what a crash or a keeper that was away kept from it. An
@@ -302,7 +305,7 @@ impl Exchange {
                 continue;
             }
             if !self.ledger_knows(&intent).await? {
-                let (commit, chain) = self.store().last_commit();
+                let (commit, chain) = self.commit_of(intent.message)?;
                 let chain = data_encoding::HEXLOWER.encode(&chain);
                 self.tell_ledger(intent, commit, chain).await?;
             }
@@ -310,6 +313,14 @@ impl Exchange {
         }
         self.clear_told().await?;
         Ok(settled)
+    }
+
+    /// The commit that finished `message`, with its chain value.
+    fn commit_of(&self, message: MessageId) -> Result<(CommitNumber, [u8; 32]), ExchangeError> {
+        let row = self.store().snapshot().kept_row(message).map_err(ExchangeError::store)?;
+        let commit = row.map(|row| row.changed);
+        let found = commit.and_then(|commit| Some((commit, self.store().chain_at(commit)?)));
+        found.ok_or(ExchangeError::Internal("an intent has no finished message"))
     }
 
     /// Removes the intents that the ledger has been told, many at once.

@@ -78,7 +78,8 @@ impl Exchange {
         }?;
         for held in released {
             let (patient, held) = (held.patient, Arc::new(held));
-            self.keyring().put((slot(patient), organization.clone()), Arc::clone(&held), now);
+            let slot = (slot(patient), organization.clone());
+            self.keyring().put(slot, ask.caller.actor(), Arc::clone(&held), now);
             keys.insert(patient, held);
         }
         Ok(keys)

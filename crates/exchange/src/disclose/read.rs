@@ -177,7 +177,10 @@ impl Exchange {
         if entries.is_empty() {
             return Ok(());
         }
-        Ok(self.keeper().append(entries).await.map(drop)?)
+        let uses = crate::reconcile::uses(&entries);
+        self.keeper().append(entries).await?;
+        self.mark_used(&uses);
+        Ok(())
     }
 
     /// The access entry of one record; none for the organization's own compartment,

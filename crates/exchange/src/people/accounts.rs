@@ -289,7 +289,7 @@ impl Exchange {
 
     fn end_sessions(&self, principal: &PrincipalId) {
         for session in self.sessions().revoke(principal) {
-            self.keyring().drop_session(session);
+            self.keyring().drop_session(session, self.now());
         }
     }
 

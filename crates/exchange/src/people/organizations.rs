@@ -241,7 +241,7 @@ impl Exchange {
             false => self.keeper().lift(&proof, &whole, reason).await?,
         }
         for session in self.sessions().revoke_of(id) {
-            self.keyring().drop_session(session);
+            self.keyring().drop_session(session, self.now());
         }
         let _one_at_a_time = self.organizations_lock().await;
         let row = OrganizationRow {

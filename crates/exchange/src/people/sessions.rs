@@ -147,7 +147,7 @@ impl Exchange {
                 if checked.is_err()
                     && let Some(gone) = self.sessions().live.lock().remove(&digest)
                 {
-                    self.keyring().drop_session(gone.facts.session);
+                    self.keyring().drop_session(gone.facts.session, self.now());
                 }
                 let facts = checked?;
                 let session = Session { facts: facts.clone(), checked: now, last_used: now };
@@ -252,7 +252,7 @@ impl Exchange {
         let gone = self.sessions().live.lock().remove(&token.digest());
         let address = gone.as_ref().and_then(|session| session.facts.address.clone());
         if let Some(session) = gone {
-            self.keyring().drop_session(session.facts.session);
+            self.keyring().drop_session(session.facts.session, self.now());
         }
         Ok(self.keeper().close_session(&Proof::session(token, address.as_deref())).await?)
     }

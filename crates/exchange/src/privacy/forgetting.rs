@@ -50,7 +50,7 @@ impl Exchange {
         }
         let proof = self.proof_of(&ask.caller).await?;
         self.keeper().forget(&proof, organization, listing.patient, reason).await?;
-        self.keyring().drop_patient(listing.patient);
+        self.keyring().drop_patient(listing.patient, self.now());
         let ordinal = self.organization(organization)?.ordinal;
         let row = listing.row(self.features_key(), ordinal)?;
         let rows = vec![RowWrite { table: Table::Directory, key: row.key, value: None }];

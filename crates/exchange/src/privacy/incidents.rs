@@ -105,7 +105,9 @@ impl Exchange {
         let actor = server_actor();
         let mut entries = Vec::new();
         let entry = |event| Entry { at: now, actor: actor.clone(), request: None, event };
-        if finding.detector != holdfast_watch::KEEPER_BUDGET {
+        // Those two are made from an alert that stands in the ledger already.
+        let told = [holdfast_watch::KEEPER_BUDGET, holdfast_watch::RECONCILIATION];
+        if !told.contains(&finding.detector) {
             entries.push(entry(Event::Alert {
                 detector: finding.detector.to_owned(),
                 principal: finding.principal.clone(),

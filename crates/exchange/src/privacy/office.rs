@@ -10,6 +10,7 @@ use holdfast_watch::{Settings, Watch};
 use parking_lot::Mutex;
 
 use crate::ExchangeError;
+use crate::reconcile::Progress;
 use crate::system::{self, Kind};
 
 /// The office's desk.
@@ -27,6 +28,8 @@ pub(crate) struct Office {
     pub witness_policy: Mutex<Option<String>>,
     /// Catching up pauses until then: its budget is used up.
     pub catch_up_after: Mutex<Timestamp>,
+    /// How far the reconciliation has come.
+    pub progress: tokio::sync::Mutex<Progress>,
     /// Held while a new record is matched to a person.
     pub placing: tokio::sync::Mutex<()>,
     /// Held while a kept payload is tried again.
@@ -47,6 +50,7 @@ impl Office {
             stuck: Mutex::default(),
             witness_policy: Mutex::default(),
             catch_up_after: Mutex::new(Timestamp::MIN),
+            progress: tokio::sync::Mutex::default(),
             placing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
         })

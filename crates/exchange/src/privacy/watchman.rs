@@ -1,7 +1,7 @@
 //! The watch at work: it reads the ledger behind the exchange's back, like
 //! anybody who may, and what it finds it contains at once (P8).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use holdfast_base::PrincipalId;
@@ -15,6 +15,8 @@ use crate::{Caller, ExchangeError};
 
 /// How often the watch looks: misuse is to be seen in seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often ledger and store are held against each other.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// What is kept and not finished after so long was left behind by something.
 const SPOOL_AGE_MS: i64 = 2_000;
 /// How many entries it takes at once.
@@ -24,38 +26,66 @@ impl Exchange {
     /// Starts what runs beside the requests: the watch, catching up, clearing.
     /// Ends when the exchange is dropped.
     pub fn start_background(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
-        let exchange = Arc::downgrade(self);
+        let (watching, reconciling) = (Arc::downgrade(self), Arc::downgrade(self));
         tokio::spawn(async move {
-            let mut beat = tokio::time::interval(LOOK_EVERY);
-            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut keeper_was_away = false;
-            loop {
-                beat.tick().await;
-                let Some(exchange) = exchange.upgrade() else { return };
-                exchange.start_upkeep();
-                match exchange.round().await {
-                    Ok(()) if keeper_was_away => {
-                        keeper_was_away = false;
-                        tracing::info!("the keeper answers again");
-                    }
-                    Ok(()) => {}
-                    Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
-                        if !keeper_was_away {
-                            tracing::error!(error = %away, "intake waits");
-                        }
-                        keeper_was_away = true;
-                    }
-                    Err(error) => tracing::error!(error = %error, "a background round failed"),
-                }
-            }
+            tokio::join!(Self::keep_watching(watching), Self::keep_reconciling(reconciling));
         })
+    }
+
+    async fn keep_watching(exchange: Weak<Self>) {
+        let mut beat = tokio::time::interval(LOOK_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keeper_was_away = false;
+        loop {
+            beat.tick().await;
+            let Some(exchange) = exchange.upgrade() else { return };
+            exchange.start_upkeep();
+            match exchange.round().await {
+                Ok(()) if keeper_was_away => {
+                    keeper_was_away = false;
+                    tracing::info!("the keeper answers again");
+                }
+                Ok(()) => {}
+                Err(away @ (ExchangeError::KeeperAway | ExchangeError::StoreAway)) => {
+                    if !keeper_was_away {
+                        tracing::error!(error = %away, "intake waits");
+                    }
+                    keeper_was_away = true;
+                }
+                Err(error) => tracing::error!(error = %error, "a background round failed"),
+            }
+        }
+    }
+
+    /// Holds ledger and store against each other, once a minute; what has piled up, in
+    /// turns.
+    async fn keep_reconciling(exchange: Weak<Self>) {
+        let mut beat = tokio::time::interval(RECONCILE_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            loop {
+                let Some(exchange) = exchange.upgrade() else { return };
+                match exchange.reconcile_new().await {
+                    Ok(true) => {}
+                    Ok(false) | Err(ExchangeError::KeeperAway | ExchangeError::StoreAway) => break,
+                    Err(error) => {
+                        tracing::error!(error = %error, "the reconciliation failed");
+                        break;
+                    }
+                }
+                drop(exchange);
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
     }
 
     async fn round(&self) -> Result<(), ExchangeError> {
         let now = self.now();
         self.keyring().sweep(now);
-        self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s));
+        self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s, now));
         self.check_some().await?;
+        self.tell_unused().await?;
         self.look().await?;
         self.settle_intents().await?;
         self.catch_up_older_than(SPOOL_AGE_MS).await.map(drop)
@@ -130,7 +160,7 @@ impl Exchange {
             self.save_system(Kind::Account, principal.as_str(), &account).await?;
         }
         for session in self.sessions().revoke(principal) {
-            self.keyring().drop_session(session);
+            self.keyring().drop_session(session, self.now());
         }
         // The keeper writes the containment entry before it answers.
         self.keeper().suspend(&proof, principal, reason).await?;

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use holdfast_base::LedgerIndex;
-use holdfast_exchange::Proof;
+use holdfast_exchange::{Proof, ReconcileState, Reconciled};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -85,6 +85,25 @@ pub(super) struct AskedProof {
     entry: Option<u64>,
     from: Option<u64>,
     size: Option<u64>,
+}
+
+/// `GET /ops/ledger/reconciliation`: how far the job that holds releases, details and the
+/// store against each other is, and what it found since the server started.
+pub(super) async fn reconciliation(
+    State(state): State<AppState>,
+    Asking(ask): Asking,
+) -> Result<Json<ReconcileState>, Failure> {
+    Ok(Json(state.exchange.reconciliation(&ask).await?))
+}
+
+/// `POST /ops/ledger/reconcile?from=&to=`: does it now, for what happened meanwhile.
+pub(super) async fn reconcile(
+    State(state): State<AppState>,
+    Asking(ask): Asking,
+    question: Question,
+) -> Result<Json<Reconciled>, Failure> {
+    let span = question.filter();
+    Ok(Json(state.exchange.reconcile(&ask, span.from, span.to).await?))
 }
 
 /// `GET /ops/ledger/bundle?…&seen=`: an evidence bundle that verifies offline, also

@@ -37,6 +37,8 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/ledger/state", get(ledger::state))
         .route("/ops/ledger/entries", get(ledger::entries))
         .route("/ops/ledger/proof", get(ledger::proof))
+        .route("/ops/ledger/reconciliation", get(ledger::reconciliation))
+        .route("/ops/ledger/reconcile", post(ledger::reconcile))
         .route("/ops/ledger/bundle", get(ledger::bundle))
         .route("/ops/grants", get(grants::list).post(grants::propose))
         .route("/ops/grants/{grant}/approve", post(grants::approve))

@@ -164,6 +164,35 @@ async fn p11_audit_events_are_for_the_office_within_its_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p04_the_office_of_the_whole_exchange_asks_whether_ledger_and_store_agree() {
+    let doors = Doors::open().await;
+    let exchange = doors.kit.exchange();
+    exchange.reconcile_new().await.unwrap();
+    let patient = doors.with_a_patient().await;
+    let (token, base, _) = doors.clinician().await;
+    doors.get(&token, &format!("{base}/Patient/{patient}")).await;
+    let (office, _) = doors.kit.sign_in_for_token("privacy-officer").await;
+    let (state, now) = ("/ops/ledger/reconciliation", "/ops/ledger/reconcile");
+    for other in [&token, &office] {
+        assert_eq!(doors.get(other, state).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(doors.post(other, now, &json!({})).await.status, StatusCode::FORBIDDEN);
+    }
+    let (runs_it, _) = doors.kit.sign_in_for_token("security-officer").await;
+    let young = doors.post(&runs_it, now, &json!({})).await.json();
+    assert_eq!(young["accesses_count"], 0, "too young to be judged: {young}");
+    doors.kit.clock.advance_ms(10 * 60_000);
+    exchange.reconcile_new().await.unwrap();
+    let (runs_it, _) = doors.kit.sign_in_for_token("security-officer").await;
+    let found = doors.post(&runs_it, now, &json!({})).await.json();
+    assert_eq!((&found["gaps_count"], &found["gaps"]), (&json!(0), &json!([])), "{found}");
+    assert!(found["accesses_count"].as_u64().unwrap() >= 2, "{found}");
+    let job = doors.get(&runs_it, state).await.json();
+    assert!(job["entries_done"].as_u64().unwrap() > 0 && job["looked_at"].is_string(), "{job}");
+    let empty = doors.post(&runs_it, &format!("{now}?to=2020-01-01T00:00:00Z"), &json!({})).await;
+    assert_eq!(empty.json()["accesses_count"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_writes_an_audit_event() {
     let doors = Doors::open().await;
     let patient = doors.with_a_patient().await;
