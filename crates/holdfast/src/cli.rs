@@ -242,6 +242,9 @@ pub struct RestoreArguments {
     /// Your copy of root.key, unless it is in the keeper's folder already.
     #[arg(long)]
     pub root_key: Option<PathBuf>,
+    /// PostgreSQL to move the restored store into, once it is proven: as in `migrate --to`.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// Why commits that the ledger acknowledged may be left behind; goes into the ledger.
     #[arg(long)]
     pub reason: Option<String>,

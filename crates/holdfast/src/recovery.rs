@@ -92,6 +92,11 @@ async fn open(target: &str, folder: &Folder) -> Result<Source, Failure> {
 /// One sentence for the person at the terminal.
 pub async fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
     let folder = Folder::at(&arguments.to);
+    if let Some(url) = &arguments.store {
+        // Before anything is made.
+        holdfast_store::StoreLocation::parse(url, &folder.store())
+            .map_err(|error| Failure::new(chain(&error)))?;
+    }
     prepare(&folder, arguments.root_key.as_deref())?;
     let moment: Moment = arguments.at.parse()?;
     let source = open(&arguments.from, &folder).await?;
@@ -126,6 +131,15 @@ pub async fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
     if let (Some(missing), Some(reason)) = (missing, reason) {
         record(&keeper, arguments, commit, chain, &missing, reason)?;
         println!("written into the ledger: restored to commit {commit} from {}", missing.to);
+    }
+    if let Some(url) = &arguments.store {
+        drop(keeper);
+        let to = arguments.to.display().to_string();
+        let (url, home) = (url.clone(), to.clone());
+        let moving = tokio::task::spawn_blocking(move || crate::migrate::run(&home, &url));
+        moving.await.map_err(|_| Failure::new("internal fault: a thread ended"))??;
+        println!("restored into the database; with store.url set, `holdfast serve --dir {to}` serves it");
+        return Ok(());
     }
     println!("restored; `holdfast serve --dir {}` serves it", folder.path().display());
     Ok(())

@@ -6,9 +6,13 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
-use common::{Demo, SEED, copy};
+use common::bucket::Bucket;
+use common::{Demo, SEED, copy, holdfast_with, text, told};
 use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
+use holdfast::client::Client;
+use holdfast::wiring::SystemClock;
 use holdfast_sample::{Fact, Options};
+use holdfast_testkit_postgres::Postgres;
 
 const PATIENTS: u32 = 25;
 /// Shorter facts turn up in random bytes by chance.
@@ -135,5 +139,87 @@ fn p02_nothing_in_a_stolen_folder_or_backup_is_readable() {
         println!("{what}: {bytes_count} bytes searched for {} spellings", search.spellings_count);
         assert!(bytes_count > 500_000, "{what} has {bytes_count} bytes: nothing was searched");
         assert_eq!(found, 0, "{what} holds readable values in {guilty:?}");
+    }
+}
+
+/// How many results of a kind all patients of the hospital have: a question that only
+/// the index over all patients answers.
+fn results_count(demo: &Demo, dir: &Path) -> u64 {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let people = demo.people();
+        let asks = people.with_role("laboratory-staff").unwrap();
+        let client = Client::of_folder(dir, &demo.config()).unwrap();
+        let client = client.sign_in_as(asks, &SystemClock).await.unwrap();
+        let path =
+            format!("/fhir/{}/Observation?status=final&_summary=count", asks.organization);
+        for _ in 0..150 {
+            let answer = client.get(&path).await.unwrap();
+            // Until the index is complete.
+            if answer.status != 503 {
+                let found = answer.accepted().unwrap().json().unwrap();
+                return found["total"].as_u64().unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        panic!("the index over all patients does not become complete");
+    })
+}
+
+/// P14, P15 on the way: a backup into a bucket by the command line, restored into a
+/// database, answers as before.
+#[test]
+fn p02_p14_nothing_in_a_stolen_database_or_bucket_is_readable_and_they_are_whole() {
+    let Some(server) = Postgres::start() else { return };
+    let options = Options { patients: PATIENTS, seed: SEED, ..Options::default() };
+    let search = Search::of(&holdfast_sample::stream(&options).facts);
+    let demo = Demo::make(PATIENTS);
+    let bucket = Bucket::start();
+    let serving = demo.serve_with(&bucket.environment());
+    let before = results_count(&demo, &demo.dir);
+    assert!(before > 5, "{before}");
+    let to = "s3://bucket/copies/holdfast";
+    let administrator = demo.people().with_role("administrator").unwrap().user.clone();
+    let made = demo.run(&["backup", "--user", &administrator, "--to", to]);
+    assert!(made.status.success(), "{}", told(&made));
+    assert!(text(&made).contains("backup 1 in s3://bucket"), "{}", text(&made));
+    assert!(serving.stop());
+
+    let url = server.create_database();
+    let home = demo.outside("restored");
+    let key = demo.dir.join("keeper").join("root.key");
+    let restore = [
+        ["restore", "--from", to].as_slice(),
+        &["--to", home.to_str().unwrap(), "--root-key", key.to_str().unwrap(), "--store"],
+    ]
+    .concat();
+    let mut environment = bucket.environment();
+    environment.push(("HOLDFAST_PASSPHRASE_FILE", demo.passphrase.to_str().unwrap()));
+    let wrong = [&restore[..], &["postgres://a:s3cret@db.example/x"]].concat();
+    let wrong = holdfast_with(&wrong, &environment);
+    assert!(told(&wrong).contains("verify-full"), "{}", told(&wrong));
+    assert!(!home.join("keeper").exists(), "nothing is made");
+    let restored = holdfast_with(&[&restore[..], &[url.as_str()]].concat(), &environment);
+    assert!(restored.status.success(), "{}{}", text(&restored), told(&restored));
+    assert!(text(&restored).contains("equal to what the ledger acknowledged"), "{}", text(&restored));
+    assert!(text(&restored).contains("restored into the database"), "{}", text(&restored));
+    std::fs::copy(demo.dir.join("holdfast.toml"), home.join("holdfast.toml")).unwrap();
+    let serving = demo.try_serve_with(&home, &[("HOLDFAST_STORE", &url)]).unwrap();
+    assert_eq!(results_count(&demo, &home), before, "the index over all patients came back");
+    assert!(serving.stop());
+
+    let rows = server.sql(url.rsplit('/').next().unwrap(), "SELECT count(*) FROM holdfast.index");
+    assert!(rows.trim().parse::<u64>().unwrap() > 100, "{rows}");
+    // Everything is in its files, and its log of changes.
+    server.sql("postgres", "CHECKPOINT");
+    let (bytes_count, found, guilty) = search.folder(&server.data_dir());
+    println!("a database: {bytes_count} bytes searched for {} spellings", search.spellings_count);
+    assert!(bytes_count > 10_000_000, "{bytes_count} bytes: nothing was searched");
+    assert_eq!(found, 0, "the database holds readable values in {guilty:?}");
+    let objects = bucket.objects.lock().unwrap();
+    let bytes: usize = objects.values().map(Vec::len).sum();
+    assert!(bytes > 300_000, "{bytes} bytes: nothing was searched");
+    for (name, object) in objects.iter() {
+        assert_eq!(search.count(object) + search.count(name.as_bytes()), 0, "{name}");
     }
 }

@@ -213,6 +213,73 @@ proptest! {
     }
 }
 
+/// Where the last batch of a journal begins.
+fn last_batch(bytes: &[u8]) -> usize {
+    let mut ends = bytes.windows(5).enumerate();
+    let last = ends.rfind(|(_, five)| *five == b"FJL\x03\x01");
+    last.expect("the journal has several batches").0 + 4
+}
+
+/// Sectors that were not synced come to the disk in any order: the last batch may have
+/// its end and not its middle.
+#[test]
+fn p14_a_last_batch_torn_in_its_middle_is_set_aside_unless_it_was_acknowledged() {
+    for acknowledged in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let states = fill(dir.path(), 14);
+        let before = std::fs::read(dir.path().join("watermark")).unwrap();
+        let store = open(dir.path());
+        let (key, version) = (universe()[0], 9);
+        store.commit(put(key, sealed(version, 1, 3000))).unwrap();
+        drop(store);
+        if !acknowledged {
+            // As it was before anybody was told.
+            std::fs::write(dir.path().join("watermark"), before).unwrap();
+        }
+        let journal = journal(dir.path());
+        let mut bytes = std::fs::read(&journal).unwrap();
+        let (begin, end) = (last_batch(&bytes[..used(&journal)]), used(&journal));
+        let middle = (begin + end) / 2;
+        bytes[middle..middle + 512].fill(0);
+        std::fs::write(&journal, &bytes).unwrap();
+        for _ in 0..2 {
+            match Store::open(dir.path()) {
+                Ok(store) => {
+                    assert!(!acknowledged, "an acknowledged commit is gone without a word");
+                    states[14].assert_shown(&store.snapshot(), &universe());
+                    store.check().unwrap();
+                }
+                Err(OpenError::Lost { acknowledged: CommitNumber(15), found }) => {
+                    assert!(acknowledged && found == CommitNumber(14), "{found}");
+                }
+                Err(error) => panic!("{acknowledged}: {error}"),
+            }
+        }
+        // Nothing was thrown away.
+        let kept = files(dir.path());
+        let kept = kept.iter().find(|path| path.to_str().unwrap().contains("torn-")).unwrap();
+        assert!(std::fs::read(kept).unwrap() == bytes[begin..end]);
+    }
+}
+
+/// Damage before the last batch is no power loss: nothing is cut off.
+#[test]
+fn p14_a_batch_damaged_in_the_middle_of_the_journal_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 14);
+    let journal = journal(dir.path());
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let (last, used) = (last_batch(&bytes[..used(&journal)]), used(&journal));
+    let earlier = last_batch(&bytes[..last]);
+    bytes[(earlier + last) / 2] ^= 1;
+    std::fs::write(&journal, &bytes).unwrap();
+    for _ in 0..2 {
+        let error = Store::open(dir.path()).expect_err("damaged");
+        assert!(matches!(error, OpenError::Engine(_)), "{error}");
+        assert!(std::fs::read(&journal).unwrap()[..used] == bytes[..used]);
+    }
+}
+
 /// The other half of the kill test: writes and says what is durable until it is
 /// killed. Reads the folder from its standard input.
 #[test]

@@ -1,6 +1,8 @@
 //! The built command, run as a person would run it.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part")]
 
+pub mod bucket;
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
@@ -138,19 +140,53 @@ impl Demo {
 
     /// As [`serve`](Self::serve), with more environment variables.
     pub fn serve_with(&self, environment: &[(&str, &str)]) -> Serving {
-        let passphrase = self.passphrase.to_str().unwrap();
-        let own = [("HOLDFAST_PASSPHRASE_FILE", passphrase)];
-        let all = own.iter().chain(environment);
-        let all: Vec<_> =
-            all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        serve_in(&self.dir, &all)
+        self.try_serve_with(&self.dir, environment)
+            .unwrap_or_else(|told| panic!("the server ended before it listened: {told}"))
+    }
+
+    /// Serves another folder with this demo's passphrase, or says why not.
+    pub fn try_serve_at(&self, dir: &Path) -> Result<Serving, String> {
+        self.try_serve_with(dir, &[])
+    }
+
+    /// As [`try_serve_at`](Self::try_serve_at), with more environment variables.
+    pub fn try_serve_with(
+        &self,
+        dir: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Serving, String> {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        without_settings(&mut program).envs(environment.iter().copied());
+        start(program.env("HOLDFAST_PASSPHRASE_FILE", &self.passphrase), dir)
+    }
+
+    /// As [`serve`](Self::serve), with every change of a file recorded in `trace`.
+    pub fn serve_recorded(&self, trace: &Path) -> Serving {
+        let program = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+        let mut program = holdfast_testkit_power::record::under_strace(program, trace, &[]);
+        without_settings(&mut program).env("HOLDFAST_PASSPHRASE_FILE", &self.passphrase);
+        let mut serving = start(&mut program, &self.dir).unwrap_or_else(|told| panic!("{told}"));
+        // The recorder's child is the server; the server's is the keeper.
+        let server = children_of(serving.child.id())[0];
+        serving.server = server;
+        serving.keeper = children_of(server).first().copied();
+        serving
     }
 }
 
 /// Starts `holdfast serve` on a folder and waits until it listens.
 pub fn serve_in(dir: &Path, environment: &[(String, String)]) -> Serving {
-    let mut child = command(&["serve", "--dir", dir.to_str().unwrap()])
-        .envs(environment.iter().cloned())
+    let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    without_settings(&mut program).envs(environment.iter().cloned());
+    start(&mut program, dir)
+        .unwrap_or_else(|told| panic!("the server ended before it listened: {told}"))
+}
+
+/// Serves a folder with the built program, or says why it ended.
+fn start(program: &mut Command, dir: &Path) -> Result<Serving, String> {
+    let mut child = program
+        .args(["serve", "--dir", dir.to_str().unwrap()])
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -161,22 +197,27 @@ pub fn serve_in(dir: &Path, environment: &[(String, String)]) -> Serving {
     loop {
         let mut line = String::new();
         let read = lines.read_line(&mut line).unwrap();
-        assert!(read > 0, "the server ended before it listened: {told}");
+        if read == 0 {
+            child.wait().unwrap();
+            return Err(told);
+        }
         told.push_str(&line);
         if line.starts_with("serving") {
             break;
         }
     }
-    let keeper = children_of(child.id()).first().copied();
+    let (server, keeper) = (child.id(), children_of(child.id()).first().copied());
     std::thread::spawn(move || {
         let _ = lines.read_to_string(&mut String::new());
     });
-    Serving { child, keeper }
+    Ok(Serving { child, server, keeper })
 }
 
 /// A running exchange; killed when the test is over.
 pub struct Serving {
     child: Child,
+    /// The child, or the child's child when it is recorded.
+    server: u32,
     keeper: Option<u32>,
 }
 
@@ -186,11 +227,7 @@ impl Serving {
         if keeper && let Some(id) = self.keeper {
             signal("-KILL", id);
         }
-        if server {
-            self.child.kill().unwrap();
-        } else {
-            signal("-TERM", self.child.id());
-        }
+        signal(if server { "-KILL" } else { "-TERM" }, self.server);
         self.child.wait().unwrap();
         if let Some(id) = self.keeper {
             while Path::new(&format!("/proc/{id}/exe")).exists() {
@@ -206,13 +243,17 @@ impl Serving {
 
     /// Ctrl-C; gives whether it ended cleanly.
     pub fn stop(mut self) -> bool {
-        signal("-INT", self.child.id());
+        signal("-INT", self.server);
         self.child.wait().unwrap().success()
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        // Once it was waited for, its number may be somebody else's.
+        if matches!(self.child.try_wait(), Ok(None)) && self.server != self.child.id() {
+            signal("-KILL", self.server);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -233,7 +274,12 @@ fn children_of(id: u32) -> Vec<u32> {
 
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command.args(arguments).stdin(Stdio::null());
+    without_settings(&mut command).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Whatever the environment of the tests says about an exchange is not theirs.
+fn without_settings(command: &mut Command) -> &mut Command {
     for name in [
         "HOLDFAST_TOKEN",
         "HOLDFAST_PASSPHRASE",

@@ -4,6 +4,7 @@
 mod bytes;
 mod on_fjall;
 mod postgres;
+mod torn;
 
 use std::sync::Arc;
 

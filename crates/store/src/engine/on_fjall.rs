@@ -12,7 +12,9 @@ use fjall::{
     Readable,
 };
 
-use super::{Bytes, Durability, Engine, EngineError, Keys, Scan, Space, View, Write, WriteError};
+use super::{
+    Bytes, Durability, Engine, EngineError, Keys, Scan, Space, View, Write, WriteError, torn,
+};
 
 /// What this engine reads.
 pub(crate) use fjall::Slice;
@@ -70,6 +72,26 @@ impl FjallEngine {
     }
 
     fn replay(dir: &Path) -> Result<Self, EngineError> {
+        let error = match Self::read(dir) {
+            Err(error @ fjall::Error::JournalRecovery(_)) => error,
+            read => return Ok(read?),
+        };
+        let failed = |error| EngineError::from(fjall::Error::Io(error));
+        let Some(torn) = torn::set_aside(dir).map_err(failed)? else { return Err(error.into()) };
+        match Self::read(dir) {
+            Ok(engine) => {
+                let kept = torn.kept.display();
+                tracing::warn!(%kept, "the last batch of the journal was torn; it was set aside");
+                Ok(engine)
+            }
+            Err(_) => {
+                torn.put_back().map_err(failed)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn read(dir: &Path) -> fjall::Result<Self> {
         let database = Database::builder(dir)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -79,9 +101,8 @@ impl FjallEngine {
         let mut spaces = Space::ALL;
         spaces.sort_unstable();
         let opened: Vec<Keyspace> = spaces.into_iter().map(open).collect::<Result<_, _>>()?;
-        let keyspaces = opened.try_into().map(Keyspaces);
-        let keyspaces = keyspaces.map_err(|_| EngineError::new("a keyspace has no place"))?;
-        Ok(Self { database, keyspaces })
+        let opened = opened.try_into().unwrap_or_else(|_| unreachable!("as many as asked for"));
+        Ok(Self { database, keyspaces: Keyspaces(opened) })
     }
 }
 
