@@ -138,7 +138,9 @@ pub async fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
         let (url, home) = (url.clone(), to.clone());
         let moving = tokio::task::spawn_blocking(move || crate::migrate::run(&home, &url));
         moving.await.map_err(|_| Failure::new("internal fault: a thread ended"))??;
-        println!("restored into the database; with store.url set, `holdfast serve --dir {to}` serves it");
+        println!(
+            "restored into the database; with store.url set, `holdfast serve --dir {to}` serves it"
+        );
         return Ok(());
     }
     println!("restored; `holdfast serve --dir {}` serves it", folder.path().display());

@@ -151,8 +151,7 @@ fn results_count(demo: &Demo, dir: &Path) -> u64 {
         let asks = people.with_role("laboratory-staff").unwrap();
         let client = Client::of_folder(dir, &demo.config()).unwrap();
         let client = client.sign_in_as(asks, &SystemClock).await.unwrap();
-        let path =
-            format!("/fhir/{}/Observation?status=final&_summary=count", asks.organization);
+        let path = format!("/fhir/{}/Observation?status=final&_summary=count", asks.organization);
         for _ in 0..150 {
             let answer = client.get(&path).await.unwrap();
             // Until the index is complete.
@@ -201,7 +200,11 @@ fn p02_p14_nothing_in_a_stolen_database_or_bucket_is_readable_and_they_are_whole
     assert!(!home.join("keeper").exists(), "nothing is made");
     let restored = holdfast_with(&[&restore[..], &[url.as_str()]].concat(), &environment);
     assert!(restored.status.success(), "{}{}", text(&restored), told(&restored));
-    assert!(text(&restored).contains("equal to what the ledger acknowledged"), "{}", text(&restored));
+    assert!(
+        text(&restored).contains("equal to what the ledger acknowledged"),
+        "{}",
+        text(&restored)
+    );
     assert!(text(&restored).contains("restored into the database"), "{}", text(&restored));
     std::fs::copy(demo.dir.join("holdfast.toml"), home.join("holdfast.toml")).unwrap();
     let serving = demo.try_serve_with(&home, &[("HOLDFAST_STORE", &url)]).unwrap();

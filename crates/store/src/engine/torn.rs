@@ -32,9 +32,7 @@ pub(crate) fn set_aside(dir: &Path) -> io::Result<Option<Torn>> {
     let Some((number, journal)) = newest(dir)? else { return Ok(None) };
     let bytes = std::fs::read(&journal)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let begins = |at: &usize| {
-        bytes[*at] == START && (*at == 0 || bytes[..*at].ends_with(TRAILER))
-    };
+    let begins = |at: &usize| bytes[*at] == START && (*at == 0 || bytes[..*at].ends_with(TRAILER));
     let Some(at) = (0..used).rev().find(begins) else { return Ok(None) };
     let kept = dir.with_file_name(format!("torn-{number}-{at}"));
     disk::write_file(&kept, &bytes[at..used], true)?;
