@@ -15,12 +15,13 @@ mod view;
 
 use std::path::{Path, PathBuf};
 
-use holdfast_base::{IncidentId, OrganizationId, PrincipalId, Purpose, Timestamp};
+use holdfast_base::{IncidentId, MessageId, OrganizationId, PrincipalId, Purpose, Timestamp};
 use holdfast_exchange::{
-    AccountView, FindingView, InboxItem, Incident, LedgerState, Look, ReviewItem, Role, Scope,
+    AccountView, FindingView, InboxItem, Incident, KeptView, LedgerState, Look, Module,
+    OrganizationView, ReviewItem, Role, Scope,
 };
 use maud::Markup;
-use page::{Asked, Desk, Finding, IncidentView, Place, Viewer};
+use page::{Asked, Desk, Finding, Handed, IncidentView, Kept, Place, Staff, Viewer};
 use serde_json::json;
 use view::{Moment, chart_view, found_row};
 
@@ -62,7 +63,8 @@ fn main() -> Outcome<()> {
         page::message(None, "No record can be opened right now", sentence, number),
     )?;
 
-    let officer = viewer("Ruth Adeyemi", "Privacy officer", vec![Place::Office, Place::Patients]);
+    let places = vec![Place::Office, Place::Patients, Place::Messages];
+    let officer = viewer("Ruth Adeyemi", "Privacy officer", places);
     save(&folder, "office", page::office(&officer, &desk()?, None))?;
     let incident = IncidentView {
         incident: incident()?,
@@ -76,8 +78,72 @@ fn main() -> Outcome<()> {
         "who-looked",
         page::looks(&officer, "lakeside-family", "5c21", &looks()?, &name_of),
     )?;
+    let runs = viewer("Jo Moss", "Administrator", vec![Place::Accounts, Place::Messages]);
+    let staff = Staff { organizations: organization_views()?, accounts: accounts()? };
+    let words = |role: Role| role.as_str();
+    save(&folder, "accounts", page::accounts(&runs, &staff, None, &words))?;
+    let handed = Handed::Secrets {
+        password: "kq3jw-7hx2p-mmzra-5cvte".into(),
+        totp_secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".into(),
+        totp_url: "otpauth://totp/Holdfast:dr.okafor?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Holdfast".into(),
+    };
+    save(&folder, "handed-over", page::handed_over(&runs, "dr.okafor", &handed))?;
+    let messages = kept_messages()?;
+    let text = "MSH|^~\\&|CHARTWELL|LAKESIDEFM|X|Y|20260101||ADT^A04|M1|P|2.5.1\nPV1|1|O";
+    save(&folder, "message-shown", page::shown(&officer, &messages[1], text, &name_of))?;
+    let kept = Kept { messages, next: None, category: None, opens: true };
+    save(&folder, "messages", page::kept(&officer, &kept, None, &name_of))?;
     println!("{}", folder.display());
     Ok(())
+}
+
+fn organization_views() -> Outcome<Vec<OrganizationView>> {
+    let view = |id: &str, module, place: &str, suspended: Option<&str>| -> Outcome<_> {
+        Ok(OrganizationView {
+            id: OrganizationId::new(id)?,
+            name: name_of(id),
+            module,
+            place: place.into(),
+            suspended: suspended.map(str::to_owned),
+        })
+    };
+    Ok(vec![
+        view("exchange", Module::Operator, ", ", None)?,
+        view("lakeside-family", Module::Practice, "Fort Wayne, IN", None)?,
+        view(
+            "tri-county-lab",
+            Module::Laboratory,
+            "Columbia City, IN",
+            Some("network broken into"),
+        )?,
+    ])
+}
+
+fn kept_messages() -> Outcome<Vec<KeptView>> {
+    let view = |message: u64, state, category: Option<&str>, reason: Option<&str>| -> Outcome<_> {
+        Ok(KeptView {
+            message: MessageId(message),
+            organization: OrganizationId::new("lakeside-family")?,
+            sender: PrincipalId::new("hl7v2@lakeside-family")?,
+            received: at("2026-03-08T14:02:11Z")?,
+            format: "hl7v2",
+            state,
+            category: category.map(str::to_owned),
+            reason: reason.map(str::to_owned),
+            issues: Vec::new(),
+        })
+    };
+    let over = "writing to more patients than the budget allows";
+    Ok(vec![
+        view(4_713, "waiting", None, None)?,
+        view(
+            4_711,
+            "refused",
+            Some("missing"),
+            Some("required patient segment is missing at PID"),
+        )?,
+        view(4_702, "refused", Some("over-budget"), Some(over))?,
+    ])
 }
 
 /// Writes one page; its links to the style sheet and to pages stay within the folder.

@@ -140,13 +140,20 @@ impl Exchange {
         (refusal, category): (&Refusal, &'static str),
         issues: Vec<Issue>,
     ) -> Result<Admission, ExchangeError> {
+        // What the sender may not is no question of what is supported.
+        let reason = match (refusal, category) {
+            (Refusal::Unsupported { what }, "over-budget" | "suspended" | "not-permitted") => {
+                (*what).to_owned()
+            }
+            _ => refusal.to_string(),
+        };
         let mut issues = issues;
         if issues.iter().all(|issue| issue.severity != Severity::Error) {
-            issues.push(Issue::error(place_of(refusal), refusal.to_string()));
+            issues.push(Issue::error(place_of(refusal), reason.clone()));
         }
         let admission = Admission {
             message: arrival.message,
-            outcome: Outcome::Refused(refusal.to_string()),
+            outcome: Outcome::Refused(reason),
             issues,
             control_id: None,
             written: Vec::new(),

@@ -100,25 +100,19 @@ fn print(message: &Value) {
 }
 
 fn show(answer: &Value, out: Option<&Path>) -> Result<(), Failure> {
-    let bytes = data_encoding::BASE64.decode(text(answer, "payload_base64").as_bytes());
-    let bytes = bytes.map_err(|_| Failure::new("the exchange sent no payload"))?;
     for issue in answer["issues"].as_array().into_iter().flatten() {
         eprintln!("{}: {}", text(issue, "place"), text(issue, "text"));
     }
     match out {
-        Some(path) => write_private(path, &bytes),
+        Some(path) => {
+            let bytes = data_encoding::BASE64.decode(text(answer, "payload_base64").as_bytes());
+            write_private(path, &bytes.map_err(|_| Failure::new("the exchange sent no payload"))?)
+        }
         None => {
-            println!("{}", printable(&bytes));
+            println!("{}", text(answer, "payload_text"));
             Ok(())
         }
     }
-}
-
-/// As a terminal may show it: whatever a sender wrote, it does nothing to the terminal.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
-    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
 }
 
 /// What became of those that were tried again.
@@ -180,12 +174,6 @@ async fn replay_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_sender_wrote_does_nothing_to_the_terminal() {
-        assert_eq!(printable(b"MSH|^~\\&|\rPID|1\r\n"), "MSH|^~\\&|\nPID|1\n");
-        assert_eq!(printable(b"a\x1b[2Jb\xff"), "a\u{fffd}[2Jb\u{fffd}");
-    }
 
     #[test]
     fn what_did_not_work_is_exit_code_1() {

@@ -5,8 +5,10 @@
 //! ours: look-ups travel in the body of a form, and the ids in links are random.
 //! Whatever changes something is a POST that a page of ours has sent ([`guard`]).
 
+mod accounts;
 mod charts;
 mod guard;
+mod messages;
 mod office;
 mod page;
 mod session;
@@ -38,6 +40,14 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/office/incidents/{number}", get(office::incident))
         .route("/office/incidents/{number}/freeze", post(office::freeze))
         .route("/office/who", get(office::who_looked))
+        .route("/accounts", get(accounts::list).post(accounts::add))
+        .route("/accounts/reset", post(accounts::reset))
+        .route("/accounts/close", post(accounts::close))
+        .route("/accounts/organizations", post(accounts::add_organization))
+        .route("/messages", get(messages::list))
+        .route("/messages/replay", post(messages::replay_all))
+        .route("/messages/{number}/replay", post(messages::replay))
+        .route("/messages/{number}/show", post(messages::show))
         .layer(from_fn(guard::own_pages_only))
         .layer(from_fn(guard::as_page))
         .layer(from_fn(guard::headed))

@@ -38,16 +38,16 @@ pub(super) fn places(role: Role) -> Vec<Place> {
         Role::Clinician | Role::Nurse | Role::OccupationalClinician => {
             vec![Place::Patients, Place::Inbox]
         }
-        Role::Registrar => vec![Place::Patients, Place::Reviews],
+        Role::Registrar => vec![Place::Patients, Place::Reviews, Place::Messages],
         Role::LaboratoryStaff | Role::Transcriptionist | Role::Patient => vec![Place::Patients],
-        Role::PrivacyOfficer => vec![Place::Office, Place::Patients],
+        Role::PrivacyOfficer => vec![Place::Office, Place::Patients, Place::Messages],
         Role::SecurityOfficer => vec![Place::Office],
-        Role::Administrator => vec![Place::Reviews],
+        Role::Administrator => vec![Place::Accounts, Place::Messages, Place::Reviews],
         Role::EmployerManager | Role::System => Vec::new(),
     }
 }
 
-fn role_words(role: Role) -> &'static str {
+pub(super) fn role_words(role: Role) -> &'static str {
     match role {
         Role::Clinician => "Clinician",
         Role::Nurse => "Nurse",

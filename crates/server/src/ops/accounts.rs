@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use holdfast_base::{OrganizationId, PrincipalId};
-use holdfast_exchange::{AccountView, Enrollment, NewAccount, Role, totp};
+use holdfast_exchange::{AccountView, Ask, Enrollment, NewAccount, Role, totp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::incidents::principal_named;
+pub(crate) use super::incidents::principal_named as named;
 use crate::body::JsonBody;
 use crate::caller::Asking;
 use crate::error::Failure;
@@ -29,7 +29,7 @@ pub(super) async fn one(
     Asking(ask): Asking,
     Path(principal): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    let principal = principal_named(&principal)?;
+    let principal = named(&principal)?;
     let accounts = state.exchange.account_views(&ask);
     let account = accounts.iter().find(|account| account.id == principal);
     account.map(|account| Json(view(account))).ok_or_else(Failure::not_found)
@@ -53,14 +53,55 @@ fn view(account: &AccountView) -> Value {
 /// An account that is to be made.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    user: String,
-    organization: OrganizationId,
-    role: String,
-    name: String,
-    npi: Option<String>,
+pub(crate) struct Wanted {
+    pub user: String,
+    pub organization: OrganizationId,
+    pub role: String,
+    pub name: String,
+    pub npi: Option<String>,
     /// Of systems: a PKCS#10 request, PEM.
-    certificate_request: Option<String>,
+    pub certificate_request: Option<String>,
+}
+
+/// An account that was made or reset, with what is shown once.
+pub(crate) struct Made {
+    enrolled: Enrollment,
+    certificate: Option<IssuedCertificate>,
+}
+
+impl Made {
+    pub fn user(&self) -> &str {
+        self.enrolled.id.as_str()
+    }
+
+    pub fn password(&self) -> &str {
+        self.enrolled.password.expose()
+    }
+
+    pub fn totp_secret(&self) -> &str {
+        self.enrolled.totp_secret.expose()
+    }
+
+    pub fn totp_url(&self) -> String {
+        totp::url(self.totp_secret(), self.user())
+    }
+
+    /// The certificate of a system, PEM.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_ref().map(|issued| issued.certificate_pem.as_str())
+    }
+
+    fn json(&self) -> Value {
+        match self.certificate() {
+            Some(pem) => json!({ "user": self.user(), "certificate": pem }),
+            None => json!({
+                "user": self.user(),
+                "password": self.password(),
+                "totp_secret": self.totp_secret(),
+                "totp_url": self.totp_url(),
+            }),
+        }
+    }
 }
 
 /// `POST /ops/accounts`: the secrets are shown once.
@@ -69,6 +110,11 @@ pub(super) async fn add(
     Asking(ask): Asking,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<Value>, Failure> {
+    Ok(Json(make(&state, &ask, wanted).await?.json()))
+}
+
+/// Makes an account.
+pub(crate) async fn make(state: &AppState, ask: &Ask, wanted: Wanted) -> Result<Made, Failure> {
     let id = PrincipalId::new(&wanted.user).map_err(|_| {
         let text = "a sign-in name has lower-case letters, digits and . _ - @ :, such as jo.moss";
         Failure::incorrect(text)
@@ -88,7 +134,7 @@ pub(super) async fn add(
     {
         return Err(Failure::incorrect("an NPI has ten digits"));
     }
-    let certificate = certificate_of(&state, &id, wanted.certificate_request.as_deref())?;
+    let certificate = certificate_of(state, &id, wanted.certificate_request.as_deref())?;
     let new = NewAccount {
         id,
         display_name: name,
@@ -98,8 +144,7 @@ pub(super) async fn add(
         certificate: certificate.as_ref().map(|issued| issued.fingerprint),
         patient: None,
     };
-    let enrolled = state.exchange.create_account(&ask, new).await?;
-    Ok(Json(secrets(&enrolled, certificate.as_ref())))
+    Ok(Made { enrolled: state.exchange.create_account(ask, new).await?, certificate })
 }
 
 /// The certificate of a system's request.
@@ -112,21 +157,6 @@ fn certificate_of(
     let unsupported = || Failure::unsupported("this server makes no certificates");
     let issuer = state.issuer.as_ref().ok_or_else(unsupported)?;
     issuer.issue(principal, request).map(Some).map_err(Failure::incorrect)
-}
-
-fn secrets(enrolled: &Enrollment, certificate: Option<&IssuedCertificate>) -> Value {
-    match certificate {
-        Some(issued) => json!({ "user": enrolled.id, "certificate": issued.certificate_pem }),
-        None => {
-            let secret = enrolled.totp_secret.expose();
-            json!({
-                "user": enrolled.id,
-                "password": enrolled.password.expose(),
-                "totp_secret": secret,
-                "totp_url": totp::url(secret, enrolled.id.as_str()),
-            })
-        }
-    }
 }
 
 /// What a system shows for another certificate; a person nothing.
@@ -144,11 +174,22 @@ pub(super) async fn reset(
     Path(principal): Path<String>,
     JsonBody(renewal): JsonBody<Renewal>,
 ) -> Result<Json<Value>, Failure> {
-    let principal = principal_named(&principal)?;
-    let certificate = certificate_of(&state, &principal, renewal.certificate_request.as_deref())?;
+    let request = renewal.certificate_request.as_deref();
+    Ok(Json(renew(&state, &ask, &principal, request).await?.json()))
+}
+
+/// Gives an account new secrets or another certificate.
+pub(crate) async fn renew(
+    state: &AppState,
+    ask: &Ask,
+    user: &str,
+    request: Option<&str>,
+) -> Result<Made, Failure> {
+    let principal = named(user)?;
+    let certificate = certificate_of(state, &principal, request)?;
     let fingerprint = certificate.as_ref().map(|issued| issued.fingerprint);
-    let enrolled = state.exchange.reset_secrets(&ask, &principal, fingerprint).await?;
-    Ok(Json(secrets(&enrolled, certificate.as_ref())))
+    let enrolled = state.exchange.reset_secrets(ask, &principal, fingerprint).await?;
+    Ok(Made { enrolled, certificate })
 }
 
 /// `POST /ops/accounts/{principal}/close`.
@@ -157,7 +198,7 @@ pub(super) async fn close(
     Asking(ask): Asking,
     Path(principal): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    let principal = principal_named(&principal)?;
+    let principal = named(&principal)?;
     state.exchange.close_account(&ask, &principal).await?;
     Ok(Json(json!({ "user": principal, "closed": true })))
 }

@@ -177,7 +177,7 @@ fn numbered(text: &str) -> Result<IncidentId, Failure> {
     text.parse().map(IncidentId).map_err(|_| Failure::not_found())
 }
 
-pub(super) fn principal_named(text: &str) -> Result<PrincipalId, Failure> {
+pub(crate) fn principal_named(text: &str) -> Result<PrincipalId, Failure> {
     PrincipalId::new(text).map_err(|_| Failure::not_found())
 }
 

@@ -95,7 +95,16 @@ pub(super) async fn show(
     let shown = state.exchange.show_message(&ask, number, reason.checked()?).await?;
     let mut answer = view(&shown.view);
     answer["payload_base64"] = json!(BASE64.encode(shown.payload.expose()));
+    answer["payload_text"] = json!(printable(shown.payload.expose()));
     Ok(Json(answer))
+}
+
+/// A payload as a terminal or page may show it: whatever a sender wrote, it does nothing
+/// there.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// `POST /ops/messages/{number}/replay`.
@@ -148,6 +157,12 @@ fn numbered(text: &str) -> Result<MessageId, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_sender_wrote_does_nothing_to_the_terminal() {
+        assert_eq!(printable(b"MSH|^~\\&|\rPID|1\r\n"), "MSH|^~\\&|\nPID|1\n");
+        assert_eq!(printable(b"a\x1b[2Jb\xff"), "a\u{fffd}[2Jb\u{fffd}");
+    }
 
     #[test]
     fn a_list_is_asked_for_by_known_names_only() {

@@ -1,14 +1,14 @@
 //! The operator API: JSON for the privacy and security office and its tools. What
 //! each role may do is decided by the exchange.
 
-mod accounts;
+pub(crate) mod accounts;
 mod durability;
 mod emergencies;
 mod forgetting;
 mod grants;
 mod incidents;
 mod ledger;
-mod messages;
+pub(crate) mod messages;
 mod organizations;
 mod question;
 mod scope;

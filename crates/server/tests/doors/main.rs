@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod console;
 mod fhir;
 mod ops;
 mod routes;

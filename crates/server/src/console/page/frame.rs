@@ -34,6 +34,10 @@ pub(crate) enum Place {
     Reviews,
     /// Incidents and containment.
     Office,
+    /// Organizations and accounts.
+    Accounts,
+    /// Payloads that wait or were refused.
+    Messages,
 }
 
 impl Place {
@@ -43,6 +47,8 @@ impl Place {
             Self::Inbox => "Inbox",
             Self::Reviews => "Reviews",
             Self::Office => "Office",
+            Self::Accounts => "Accounts",
+            Self::Messages => "Messages",
         }
     }
 
@@ -53,6 +59,8 @@ impl Place {
             Self::Inbox => "/inbox",
             Self::Reviews => "/reviews",
             Self::Office => "/office",
+            Self::Accounts => "/accounts",
+            Self::Messages => "/messages",
         }
     }
 }
