@@ -3,8 +3,8 @@
 //! a name, a value of a record or a free text that a user typed about a patient.
 
 use holdfast_base::{
-    ClassSet, CommitNumber, IncidentId, MessageId, OrganizationId, PatientId, PersonId,
-    PrincipalId, Purpose, RequestId, SessionId, Timestamp,
+    ClassSet, CommitNumber, ElementClass, IncidentId, MessageId, OrganizationId, PatientId,
+    PersonId, PrincipalId, Purpose, RequestId, SessionId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -330,6 +330,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+}
+
+/// The classes that being named in the answer to a search for resources of a type tells
+/// of a record: who the patient is, or that something matches.
+pub fn told_by_name(resource_type: &str) -> ClassSet {
+    ClassSet::of(match resource_type {
+        "Patient" => ElementClass::Identity,
+        _ => ElementClass::Clinical,
+    })
 }
 
 impl Event {

@@ -29,7 +29,7 @@ pub mod verify;
 pub mod witness;
 
 pub use bundle::ExportOptions;
-pub use entry::{Action, Actor, Entry, Event, Touch};
+pub use entry::{Action, Actor, Entry, Event, Touch, told_by_name};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
 pub use index::TouchedRecord;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_base::{
     ClassSet, LedgerIndex, OrganizationId, PatientId, PersonId, PrincipalId, SessionId, Timestamp,
 };
-use holdfast_ledger::{Action, Event, Filter, Placed, TouchedRecord};
+use holdfast_ledger::{Action, Event, Filter, Placed, TouchedRecord, told_by_name};
 use serde::{Deserialize, Serialize};
 
 /// Name of the residence of those whose state is not known.
@@ -41,7 +41,9 @@ pub struct ScopeQuery {
 }
 
 impl ScopeQuery {
-    /// The entries that [`scope`] needs: key releases, accesses, deliveries.
+    /// The entries that [`scope`] needs: key releases, accesses, deliveries, searches over
+    /// many patients. Those are about no single record: an organization that the query
+    /// names has to be looked for inside.
     pub fn filter(&self) -> Filter {
         Filter {
             principal: self.principal.clone(),
@@ -50,7 +52,9 @@ impl ScopeQuery {
             organization: self.organization.clone(),
             from: self.from,
             to: self.to,
-            kinds: ["key-release", "access", "delivery"].map(str::to_owned).to_vec(),
+            kinds: ["key-release", "access", "delivery", "population-query"]
+                .map(str::to_owned)
+                .to_vec(),
             ..Filter::default()
         }
     }
@@ -61,7 +65,7 @@ impl ScopeQuery {
     pub fn profiles_filter(entries: &[Placed]) -> Option<Filter> {
         let patients: std::collections::HashSet<PatientId> = entries
             .iter()
-            .filter_map(|placed| touched(placed).map(|(_, patient)| patient))
+            .flat_map(|placed| touched(placed).into_iter().map(|(_, patient)| patient))
             .collect();
         (!patients.is_empty()).then(|| Filter {
             patients,
@@ -154,7 +158,15 @@ impl Scope {
 pub fn scope(entries: &[Placed], profiles: &[Placed]) -> Scope {
     let mut records: BTreeMap<(OrganizationId, PatientId), Record> = BTreeMap::new();
     for placed in entries {
-        let Some((organization, patient)) = touched(placed) else { continue };
+        if let Event::PopulationQuery { organization, resource_type, .. } = &placed.entry.event {
+            for patient in touched(placed).into_iter().map(|(_, patient)| patient) {
+                let record = records.entry((organization.clone(), patient)).or_default();
+                record.observe(placed.index, placed.entry.at);
+                record.released = record.released.union(told_by_name(resource_type));
+            }
+            continue;
+        }
+        let Some((organization, patient)) = touched(placed).pop() else { continue };
         let at = placed.entry.at;
         let record = records.entry((organization.clone(), patient)).or_default();
         record.observe(placed.index, at);
@@ -216,12 +228,20 @@ pub fn scope_of(touched: Vec<TouchedRecord>) -> Scope {
     Scope { rows, totals }
 }
 
-/// The record that an entry of the scope's kinds is about.
-fn touched(placed: &Placed) -> Option<(&OrganizationId, PatientId)> {
-    let event = &placed.entry.event;
-    let counts =
-        matches!(event, Event::KeyRelease { .. } | Event::Access { .. } | Event::Delivery { .. });
-    event.patient().filter(|(_, patient)| counts && *patient != PatientId::NONE)
+/// The records that an entry of the scope's kinds is about: those that a search named,
+/// or one.
+fn touched(placed: &Placed) -> Vec<(&OrganizationId, PatientId)> {
+    let mut records = match &placed.entry.event {
+        Event::PopulationQuery { organization, named, .. } => {
+            named.iter().map(|patient| (organization, *patient)).collect()
+        }
+        event @ (Event::KeyRelease { .. } | Event::Access { .. } | Event::Delivery { .. }) => {
+            event.patient().into_iter().collect()
+        }
+        _ => Vec::new(),
+    };
+    records.retain(|(_, patient)| *patient != PatientId::NONE);
+    records
 }
 
 type Profiles<'a> = BTreeMap<(&'a OrganizationId, PatientId), (PersonId, Option<&'a str>)>;

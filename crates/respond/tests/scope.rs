@@ -25,6 +25,7 @@ enum Act {
     Release(u8, u8, u8),
     Touched(u8, u8, Action, Vec<(u8, u8)>),
     Delivered(u8, u8),
+    Named(u8, Vec<u8>, bool),
     Noise,
 }
 
@@ -38,7 +39,9 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(o, p, c)| Act::Release(o, p, c)),
         (organizations.clone(), patients.clone(), actions, touches)
             .prop_map(|(o, p, a, t)| Act::Touched(o, p, a, t)),
-        (organizations, patients).prop_map(|(o, p)| Act::Delivered(o, p)),
+        (organizations.clone(), patients.clone()).prop_map(|(o, p)| Act::Delivered(o, p)),
+        (organizations, prop::collection::vec(patients, 0..4), any::<bool>())
+            .prop_map(|(o, p, who)| Act::Named(o, p, who)),
         Just(Act::Noise),
     ]
 }
@@ -85,6 +88,14 @@ fn build(acts: &[Act]) -> Vec<Placed> {
                     recipient: organization("elsewhere"),
                     what: "result".to_owned(),
                 },
+                Act::Named(o, patients, who) => Event::PopulationQuery {
+                    organization: name(o),
+                    resource_type: if *who { "Patient" } else { "Condition" }.to_owned(),
+                    parameters: vec!["code".to_owned()],
+                    purpose: holdfast_base::Purpose::Treatment,
+                    matches_count: patients.len() as u64,
+                    named: patients.iter().map(|p| patient(*p)).collect(),
+                },
                 Act::Noise => Event::Session { change: "opened".to_owned() },
             };
             let time = Timestamp::from_millis(1_700_000_000_000 + index as i64 * 1000);
@@ -130,6 +141,13 @@ proptest! {
                 }
                 Act::Delivered(o, p) if *p > 0 => {
                     touched.insert((*o, *p));
+                }
+                Act::Named(o, patients, who) => {
+                    let class = if *who { ElementClass::Identity } else { ElementClass::Clinical };
+                    for p in patients.iter().filter(|p| **p > 0) {
+                        touched.insert((*o, *p));
+                        *released.entry((*o, *p)).or_default() |= ClassSet::of(class).bits();
+                    }
                 }
                 _ => {}
             }
@@ -222,7 +240,16 @@ proptest! {
         let principal: Option<PrincipalId> =
             entries.first().filter(|_| asked.is_none()).map(|entry| entry.actor.principal.clone());
         let query = ScopeQuery { organization, principal, ..ScopeQuery::default() };
-        let matching = ledger.query(&query.filter(), None, usize::MAX).unwrap();
+        let mut matching = ledger.query(&query.filter(), None, usize::MAX).unwrap();
+        // Searches are about no single record: of the organization are those inside.
+        if let Some(asked) = &query.organization {
+            let everywhere = ScopeQuery { organization: None, ..query.clone() }.filter();
+            let searches = ledger.query(&everywhere, None, usize::MAX).unwrap();
+            matching.extend(searches.into_iter().filter(|placed| {
+                matches!(&placed.entry.event, Event::PopulationQuery { organization, .. }
+                    if organization == asked)
+            }));
+        }
         let profiles = ScopeQuery::profiles_filter(&matching);
         let profiles =
             profiles.map(|filter: Filter| ledger.query(&filter, None, usize::MAX).unwrap());

@@ -230,6 +230,11 @@ impl Gathering {
             return Ok(None);
         };
         let organization = organizations.of(&mut self.organizations, row.organization)?;
+        Ok(Some(self.place(organization, patient)))
+    }
+
+    /// The place of a record, which is made when there is none.
+    fn place(&mut self, organization: u32, patient: PatientId) -> u32 {
         let records = &mut self.records;
         let place = self.places.entry((organization, *patient.as_bytes()));
         let place = place.or_insert_with(|| {
@@ -248,7 +253,28 @@ impl Gathering {
             });
             records.len() as u32 - 1
         });
-        Ok(Some(*place))
+        *place
+    }
+
+    /// Adds that a search over many patients named this one: whoever asked knows that
+    /// the record has a resource of the type that matches.
+    pub(crate) fn add_named(
+        &mut self,
+        organization: &OrganizationId,
+        patient: PatientId,
+        told: ClassSet,
+        (index, at): (LedgerIndex, Timestamp),
+    ) {
+        if patient == PatientId::NONE {
+            return;
+        }
+        let organization = self.organizations.of(organization.as_str().as_bytes().to_vec());
+        let place = self.place(organization, patient);
+        let Some(record) = self.records.get_mut(place as usize) else { return };
+        record.released = record.released.union(told);
+        record.entries.push(index);
+        record.first = record.first.min(at.millis());
+        record.last = record.last.max(at.millis());
     }
 
     /// No more entries: orders the records, and looks for their profiles next.
@@ -319,6 +345,8 @@ impl Collected {
             record.resources.dedup();
             record.written.sort_unstable();
             record.written.dedup();
+            record.entries.sort_unstable();
+            record.entries.dedup();
             let mut resources = BTreeMap::new();
             for (resource_type, _) in record.resources {
                 *resources.entry(resource_type).or_insert(0) += 1;

@@ -16,7 +16,7 @@ use tempfile::tempdir;
 use super::*;
 use crate::layout::{INDEX, files_below};
 use crate::testing::*;
-use crate::{Action, Actor, Event, Touch};
+use crate::{Action, Actor, Touch};
 
 /// Small segments, so that a test has many and merges some.
 const SMALL: Shape = Shape { entries: 256, merged: 3 };
@@ -68,6 +68,15 @@ fn varied(n: u64) -> Entry {
             recipient: OrganizationId::new("elsewhere").unwrap(),
             what: "result".to_owned(),
         },
+        _ if mix.is_multiple_of(2) => Event::PopulationQuery {
+            organization,
+            resource_type: "Observation".to_owned(),
+            parameters: vec!["code".to_owned()],
+            purpose: Purpose::Treatment,
+            matches_count: 3,
+            named: [7, 11, 13].map(|part| patient(1 + mix / part % 40))[..(mix / 3 % 4) as usize]
+                .to_vec(),
+        },
         _ => Event::Session { change: "opened".to_owned() },
     };
     Entry {
@@ -97,27 +106,53 @@ fn fill(ledger: &Ledger, from: u64, to: u64) {
 fn naive(all: &[Placed], filter: &Filter) -> Vec<TouchedRecord> {
     let mut records: BTreeMap<(OrganizationId, PatientId), TouchedRecord> = BTreeMap::new();
     let mut seen: BTreeSet<(OrganizationId, PatientId, bool, String, String)> = BTreeSet::new();
+    let new_record = |organization: &OrganizationId, patient, at| TouchedRecord {
+        organization: organization.clone(),
+        patient,
+        person: None,
+        residence: None,
+        released: ClassSet::EMPTY,
+        returned: ClassSet::EMPTY,
+        resources: BTreeMap::new(),
+        written: 0,
+        deliveries: 0,
+        first: at,
+        last: at,
+        entries: Vec::new(),
+    };
+    let named_too =
+        filter.kinds.is_empty() || filter.kinds.iter().any(|kind| kind == "population-query");
     for Placed { index, entry } in all {
+        if let Event::PopulationQuery { organization, named, .. } = &entry.event {
+            let anyhow = Filter {
+                organization: None,
+                patients: Default::default(),
+                kinds: Vec::new(),
+                ..filter.clone()
+            };
+            let own = filter.organization.as_ref().is_none_or(|asked| asked == organization);
+            for patient in named.iter().filter(|_| own && named_too && anyhow.matches(entry)) {
+                if !filter.patients.is_empty() && !filter.patients.contains(patient) {
+                    continue;
+                }
+                let record = records
+                    .entry((organization.clone(), *patient))
+                    .or_insert_with(|| new_record(organization, *patient, entry.at));
+                record.entries.retain(|known| known != index);
+                record.entries.push(*index);
+                record.first = record.first.min(entry.at);
+                record.last = record.last.max(entry.at);
+                record.released = record.released.union(ClassSet::of(ElementClass::Clinical));
+            }
+            continue;
+        }
         let counts = ["key-release", "access", "delivery"].contains(&entry.event.kind());
         let Some((organization, patient)) = entry.event.patient() else { continue };
         if !counts || !filter.matches(entry) || patient == PatientId::NONE {
             continue;
         }
         let record = records.entry((organization.clone(), patient));
-        let record = record.or_insert_with(|| TouchedRecord {
-            organization: organization.clone(),
-            patient,
-            person: None,
-            residence: None,
-            released: ClassSet::EMPTY,
-            returned: ClassSet::EMPTY,
-            resources: BTreeMap::new(),
-            written: 0,
-            deliveries: 0,
-            first: entry.at,
-            last: entry.at,
-            entries: Vec::new(),
-        });
+        let record = record.or_insert_with(|| new_record(organization, patient, entry.at));
         record.entries.push(*index);
         record.first = record.first.min(entry.at);
         record.last = record.last.max(entry.at);

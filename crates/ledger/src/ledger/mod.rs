@@ -13,12 +13,13 @@ mod tiles;
 mod view;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use holdfast_base::{Clock, LedgerIndex, fill_random};
+use holdfast_base::{Clock, LedgerIndex, PatientId, fill_random};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::bodies::{Record, read_record};
@@ -28,7 +29,7 @@ use crate::leaf::{SALT_BYTES, commitment};
 use crate::medium::{Disk, Medium};
 use crate::note::{Checkpoint, CheckpointSigner};
 use crate::tree::Hash;
-use crate::{Entry, Filter, Placed};
+use crate::{Entry, Event, Filter, Placed, told_by_name};
 
 pub use copy::LedgerCopy;
 use indexing::{Leaves, Workshop};
@@ -494,12 +495,14 @@ impl Ledger {
     }
 
     /// Whose records the entries that match `filter` touched, and how: what a
-    /// scope consists of, computed from the index without opening an entry. In
-    /// order of organization and patient.
+    /// scope consists of, computed from the index. Of the entries, only searches over
+    /// many patients are opened: whom they named counts, too. In order of organization
+    /// and patient.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn touched(&self, filter: &Filter) -> Result<Vec<TouchedRecord>, ReadError> {
+        let searches = self.searches(filter)?;
         self.by_index(|| {
             let (pieces, open) = {
                 let view = self.view.read();
@@ -515,6 +518,19 @@ impl Ledger {
                 }
             }
             gathering.add(&open, filter)?;
+            for Placed { index, entry } in &searches {
+                let Event::PopulationQuery { organization, resource_type, named, .. } =
+                    &entry.event
+                else {
+                    continue;
+                };
+                let told = told_by_name(resource_type);
+                let wanted =
+                    |p: &&PatientId| filter.patients.is_empty() || filter.patients.contains(p);
+                for patient in named.iter().filter(wanted) {
+                    gathering.add_named(organization, *patient, told, (*index, entry.at));
+                }
+            }
             let mut collected = gathering.collected();
             collected.add_profiles(&open)?;
             for piece in pieces.iter().rev() {
@@ -527,6 +543,30 @@ impl Ledger {
             }
             Ok(collected.finish())
         })
+    }
+
+    /// The searches over many patients that `filter` asks for: they are about no single
+    /// record, so the filter's organization and patients are looked for inside.
+    fn searches(&self, filter: &Filter) -> Result<Vec<Placed>, ReadError> {
+        const KIND: &str = "population-query";
+        if !filter.kinds.is_empty() && !filter.kinds.iter().any(|kind| kind == KIND) {
+            return Ok(Vec::new());
+        }
+        let wanted = Filter {
+            kinds: vec![KIND.to_owned()],
+            organization: None,
+            patients: HashSet::new(),
+            ..filter.clone()
+        };
+        let mut found = self.query(&wanted, None, usize::MAX)?;
+        found.retain(|placed| match &placed.entry.event {
+            Event::PopulationQuery { organization, named, .. } => {
+                let own = filter.organization.as_ref().is_none_or(|asked| asked == organization);
+                own && !named.is_empty()
+            }
+            _ => false,
+        });
+        Ok(found)
     }
 
     fn sealer(&self) -> &dyn BodySealer {
