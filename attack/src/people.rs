@@ -1,5 +1,7 @@
 //! People drawn from the public tables, and the messages that tell of them: FHIR
-//! transaction bundles of visits and of laboratory reports.
+//! transaction bundles of visits, HL7 v2 reports of laboratories.
+
+use std::fmt::Write as _;
 
 use holdfast_base::Timestamp;
 use rand_chacha::ChaCha20Rng;
@@ -39,8 +41,34 @@ pub struct Person {
 pub struct Message {
     /// Whom it is about: place among the people.
     pub person: usize,
-    /// A transaction bundle.
+    /// What it says, as a transaction bundle.
     pub bundle: Value,
+    /// The same as an HL7 v2 message, when it is sent as one.
+    pub hl7v2: Option<String>,
+}
+
+impl Message {
+    /// The observations that it tells, in order.
+    pub fn results(&self) -> impl Iterator<Item = &Value> {
+        let entries = self.bundle["entry"].as_array().into_iter().flatten();
+        let resources = entries.map(|entry| &entry["resource"]);
+        resources.filter(|resource| resource["resourceType"] == "Observation")
+    }
+}
+
+/// How the sender of the messages names patients.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// System of medical record numbers.
+    pub system: String,
+    /// The assigning authority of the same in HL7 v2.
+    pub facility: String,
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Self { system: "urn:oid:2.999.1".into(), facility: "CLINIC".into() }
+    }
 }
 
 /// Dice from a seed.
@@ -121,17 +149,23 @@ fn person(place: usize, dice: &mut Dice) -> Person {
 
 /// Everything that is sent about everybody, in the order in which it is sent:
 /// everybody's messages in order, those of different people mixed.
-pub fn messages(people: &[Person], dice: &mut Dice) -> Vec<Message> {
-    let mut lives: Vec<Vec<Value>> = people.iter().map(|person| life(person, dice)).collect();
+pub fn messages(people: &[Person], sender: &Sender, dice: &mut Dice) -> Vec<Message> {
+    let mut lives: Vec<Vec<Said>> =
+        people.iter().map(|person| life(person, sender, dice)).collect();
     let mut order: Vec<usize> =
         lives.iter().enumerate().flat_map(|(at, life)| vec![at; life.len()]).collect();
     dice.shuffle(&mut order);
     lives.iter_mut().for_each(|life| life.reverse());
-    let next = |person: usize| lives[person].pop().map(|bundle| Message { person, bundle });
+    let next = |person: usize| {
+        lives[person].pop().map(|(bundle, hl7v2)| Message { person, bundle, hl7v2 })
+    };
     order.into_iter().filter_map(next).collect()
 }
 
-fn life(person: &Person, dice: &mut Dice) -> Vec<Value> {
+/// A message as a bundle, and as an HL7 v2 message.
+type Said = (Value, Option<String>);
+
+fn life(person: &Person, sender: &Sender, dice: &mut Dice) -> Vec<Said> {
     let often = 1 + person.conditions.len() as u32 / 2;
     let visits = (1 + dice.below(1 + often)).min(VISITS_MAX);
     let mut messages = Vec::new();
@@ -140,7 +174,7 @@ fn life(person: &Person, dice: &mut Dice) -> Vec<Value> {
     for visit in 0..visits {
         let name = format!("{}-{visit}", person.number);
         let found: Vec<&Condition> = new.drain(..each.min(new.len())).collect();
-        let mut bundle = Bundle::of(person);
+        let mut bundle = Bundle::of(person, sender);
         bundle.encounter(&name, dice);
         for (vital, share) in VITALS.iter().zip(VITALS_PERCENT) {
             if dice.per_mille(share * 10) {
@@ -169,29 +203,69 @@ fn life(person: &Person, dice: &mut Dice) -> Vec<Value> {
         let mut reports = Vec::new();
         for panel in reported {
             // Some results come with the visit, most in a report of their own.
-            let mut own = Bundle::of(person);
+            let mut own = Bundle::of(person, sender);
             let into = if dice.per_mille(300) { &mut bundle } else { &mut own };
             for result in panel.results() {
                 into.observation(&name, *result, "laboratory", dice);
             }
-            reports.extend((!own.is_empty()).then(|| own.done()));
+            let text = report(person, sender, &name, panel, &own.entries);
+            reports.extend((!own.is_empty()).then(|| (own.done(), Some(text))));
         }
-        messages.push(bundle.done());
+        messages.push((bundle.done(), None));
         messages.extend(reports);
     }
     messages
 }
 
+/// An unsolicited observation message (HL7 v2.5.1, chapter 7) with the results of
+/// these entries.
+fn report(
+    person: &Person,
+    sender: &Sender,
+    visit: &str,
+    panel: Panel,
+    entries: &[Value],
+) -> String {
+    let order = format!("{visit}-{panel:?}");
+    let (month, day) = person.birth_day;
+    let mut text = format!(
+        "MSH|^~\\&|LAB|{facility}|HF|HF|20250601120000||ORU^R01^ORU_R01|{order}|P|2.5.1\r\
+         PID|1||{number}^^^{facility}^MR||{family}^{given}||{year}{month:02}{day:02}|{sex}\r\
+         OBR|1|{order}^EHR|{order}^LAB|{panel:?}^{panel:?}^L|||20250601|||||||||||||||20250601||LAB|F\r",
+        facility = sender.facility,
+        number = person.number,
+        family = person.family,
+        given = person.given,
+        year = person.birth_year,
+        sex = if person.woman { "F" } else { "M" },
+    );
+    for (place, entry) in (1..).zip(entries) {
+        let resource = &entry["resource"];
+        let coding = &resource["code"]["coding"][0];
+        let part = |value: &Value| value.as_str().unwrap_or_default().replace('&', "and");
+        let _ = write!(
+            text,
+            "OBX|{place}|NM|{}^{}^LN||{}|{}^^UCUM|||||F\r",
+            part(&coding["code"]),
+            part(&coding["display"]).replace(['^', '|'], " "),
+            resource["valueQuantity"]["value"],
+            part(&resource["valueQuantity"]["code"]),
+        );
+    }
+    text
+}
+
 struct Bundle<'a> {
     person: &'a Person,
+    sender: &'a Sender,
     entries: Vec<Value>,
 }
 
 const PATIENT: &str = "urn:uuid:6f1d1f9e-0d0a-4f6e-8a3a-2f6f6f1d0a01";
 
 impl<'a> Bundle<'a> {
-    fn of(person: &'a Person) -> Self {
-        Self { person, entries: Vec::new() }
+    fn of(person: &'a Person, sender: &'a Sender) -> Self {
+        Self { person, sender, entries: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -258,7 +332,7 @@ impl<'a> Bundle<'a> {
         let person = self.person;
         let mut identifiers = vec![json!({
             "type": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR" }] },
-            "system": "https://clinic.example.org/mrn",
+            "system": self.sender.system,
             "value": person.number,
         })];
         if let Some(number) = &person.social_security {
@@ -305,7 +379,7 @@ mod tests {
         let made = |seed| {
             let mut dice = Dice::new(seed);
             let people = people(500, &mut dice);
-            let messages = messages(&people, &mut dice);
+            let messages = messages(&people, &Sender::default(), &mut dice);
             (people, messages)
         };
         let ((people, messages_made), (_, again)) = (made(1), made(1));

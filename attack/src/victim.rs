@@ -9,7 +9,7 @@ use holdfast_sample::Channel;
 use holdfast_testkit::TestExchange;
 
 use crate::Failure;
-use crate::people::{self, Dice, Message, Person};
+use crate::people::{self, Dice, Person, Sender};
 use crate::truth::{self, Patient, Resource, Truth};
 
 /// Messages between two rounds of the upkeep that the server does by itself.
@@ -37,16 +37,21 @@ pub struct Victim {
 pub async fn make(count: usize, seed: u64, url: Option<String>) -> Result<Victim, Failure> {
     let mut dice = Dice::new(seed);
     let people = people::people(count, &mut dice);
-    let messages = people::messages(&people, &mut dice);
     let mut kit = match url {
         Some(url) => TestExchange::start_on(url).await,
         None => TestExchange::start().await,
     };
     let community = holdfast_sample::community();
-    let interface = community.organizations.iter().find_map(|o| o.interface(Channel::Fhir));
-    let interface = interface.ok_or("no organization of the community sends FHIR")?;
-    let caller = kit.system(interface.principal.as_str()).await;
-    let organization = caller.organization().clone();
+    let both = community.organizations.iter().find_map(|organization| {
+        let fhir = organization.interface(Channel::Fhir)?;
+        Some((organization, fhir, organization.interface(Channel::Hl7v2)?))
+    });
+    let (home, fhir, hl7v2) = both.ok_or("nobody of the community sends FHIR and HL7 v2")?;
+    let (fhir, hl7v2) =
+        (kit.system(fhir.principal.as_str()).await, kit.system(hl7v2.principal.as_str()).await);
+    let organization = fhir.organization().clone();
+    let sender = Sender { system: home.mrn_system(), facility: home.facility.into() };
+    let messages = people::messages(&people, &sender, &mut dice);
     let service =
         KeeperClient::new(kit.dir().join("run/keeper.sock")).service_keys("truth").await?;
     let keys = service.organizations.get(&organization).ok_or("the organization has no keys")?;
@@ -54,17 +59,27 @@ pub async fn make(count: usize, seed: u64, url: Option<String>) -> Result<Victim
     let mut truth = Truth::default();
     for (sent, message) in messages.iter().enumerate() {
         kit.clock.advance_ms(BETWEEN_MS);
+        let (caller, format, bytes) = match &message.hl7v2 {
+            Some(text) => (&hl7v2, Format::Hl7v2, text.clone().into_bytes()),
+            None => (&fhir, Format::Fhir, serde_json::to_vec(&message.bundle)?),
+        };
         let ask = Ask::new(caller.clone());
-        let bytes = serde_json::to_vec(&message.bundle)?;
-        let admitted = kit.exchange().admit(&ask, &organization, Format::Fhir, &bytes).await?;
+        let admitted = kit.exchange().admit(&ask, &organization, format, &bytes).await?;
         if admitted.outcome != Outcome::Accepted {
             let why = format!("message {sent}: {:?}, {:?}", admitted.outcome, admitted.issues);
             return Err(why.into());
         }
+        let mut results = message.results();
         for written in &admitted.written {
             let reference = format!("{}/{}", written.resource_type, written.id);
             let token = keys.token.token("id", reference.as_bytes());
-            note(&mut truth, &token, written.entry, message, &people[message.person]);
+            let kind = written.resource_type.as_str();
+            let resource = match (kind, &message.hl7v2) {
+                ("Observation", Some(_)) => results.next(),
+                (_, Some(_)) => None,
+                (_, None) => message.bundle.pointer(&format!("/entry/{}/resource", written.entry)),
+            };
+            note(&mut truth, &token, kind, resource, &people[message.person]);
         }
         if sent % UPKEEP_EVERY == UPKEEP_EVERY - 1 {
             kit.exchange().look().await?;
@@ -77,9 +92,13 @@ pub async fn make(count: usize, seed: u64, url: Option<String>) -> Result<Victim
     Ok(Victim { folder: kit.dir(), truth, messages: messages.len(), _kit: kit })
 }
 
-fn note(truth: &mut Truth, token: &[u8], entry: usize, message: &Message, person: &Person) {
-    let resource = &message.bundle["entry"][entry]["resource"];
-    let kind = resource["resourceType"].as_str().unwrap_or_default().to_owned();
+fn note(
+    truth: &mut Truth,
+    token: &[u8],
+    kind: &str,
+    resource: Option<&serde_json::Value>,
+    person: &Person,
+) {
     if kind == "Patient" {
         let patient = Patient {
             sex: if person.woman { "female" } else { "male" }.into(),
@@ -90,6 +109,6 @@ fn note(truth: &mut Truth, token: &[u8], entry: usize, message: &Message, person
         };
         truth.patients.insert(truth::name(token), patient);
     }
-    let code = people::code_of(resource).map(str::to_owned);
-    truth.resources.insert(truth::name(token), Resource { kind, code });
+    let code = resource.and_then(people::code_of).map(str::to_owned);
+    truth.resources.insert(truth::name(token), Resource { kind: kind.into(), code });
 }

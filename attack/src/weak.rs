@@ -5,7 +5,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use crate::people::{self, Dice};
+use crate::people::{self, Dice, Sender};
 use crate::stolen::{Row, Stolen};
 use crate::truth::{self, Patient, Resource, Truth};
 
@@ -13,7 +13,7 @@ use crate::truth::{self, Patient, Resource, Truth};
 pub fn make(count: usize, seed: u64) -> (Stolen, Truth) {
     let mut dice = Dice::new(seed);
     let people = people::people(count, &mut dice);
-    let messages = people::messages(&people, &mut dice);
+    let messages = people::messages(&people, &Sender::default(), &mut dice);
     let (mut stolen, mut truth) = (Stolen::default(), Truth::default());
     let (mut index, mut bodies, mut commits, mut rows) = (vec![], vec![], vec![], vec![]);
     let mut registered = vec![false; people.len()];
