@@ -17,12 +17,20 @@ use crate::{ExchangeError, admit};
 pub(crate) const UNTOLD_TYPE: u16 = 0;
 /// The smallest number of versions that a commit shows of a patient.
 const TOGETHER_MIN: usize = 8;
+/// Up to here the numbers are powers of two; larger ones are eight to each doubling.
+const TOGETHER_POWERS_MAX: usize = 64;
+/// Search rows and bodies of stand-ins are not longer: documents stand out anyway,
+/// and a commit has an end.
+const LIKE_BYTES_MAX: usize = 8_192;
 /// What recognises a stand-in, and is not guessed.
 const MARK_BYTES: usize = 8;
 
 /// How many versions are shown where there are `count`.
 pub(crate) fn shown(count: usize) -> usize {
-    count.max(TOGETHER_MIN).next_power_of_two()
+    if count <= TOGETHER_POWERS_MAX {
+        return count.max(TOGETHER_MIN).next_power_of_two();
+    }
+    count.next_multiple_of(1 << (count.ilog2() - 3))
 }
 
 /// What a sealed part of this resource is bound to in place of its type: the type
@@ -82,7 +90,10 @@ pub(crate) fn cover(
         .puts
         .iter()
         .filter(|(key, _)| own(key))
-        .map(|(_, sealed)| (sealed.index.len(), sealed.parts.first().map_or(0, |p| p.1.len())))
+        .map(|(_, sealed)| {
+            let part_bytes = sealed.parts.first().map_or(0, |(_, part)| part.len());
+            (sealed.index.len().min(LIKE_BYTES_MAX), part_bytes.min(LIKE_BYTES_MAX))
+        })
         .collect();
     if sizes.is_empty() || patient == PatientId::NONE {
         return Ok(());
@@ -148,7 +159,10 @@ mod tests {
 
     #[test]
     fn p02_a_commit_shows_one_of_few_numbers_of_versions() {
-        let shown: std::collections::BTreeSet<usize> = (1..=1_000).map(shown).collect();
-        assert_eq!(shown.into_iter().collect::<Vec<_>>(), [8, 16, 32, 64, 128, 256, 512, 1024]);
+        let few: std::collections::BTreeSet<usize> = (1..=64).map(shown).collect();
+        assert_eq!(few.into_iter().collect::<Vec<_>>(), [8, 16, 32, 64]);
+        for count in 65..20_000 {
+            assert!(shown(count) >= count && shown(count) * 8 <= count * 9 + 8, "{count}");
+        }
     }
 }

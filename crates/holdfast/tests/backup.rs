@@ -65,9 +65,10 @@ fn p14_a_lost_folder_comes_back_from_its_backups_and_says_what_is_missing() {
     let first = demo.run_as(&officer(&demo), &["backup", "--to", &to]);
     assert!(first.status.success(), "{}", told(&first));
 
-    // The second one while messages come in.
+    // The second one while messages come in, one of them before it in any case.
+    runtime.block_on(send(&demo, 0..1));
     let second = runtime.block_on(async {
-        let sending = send(&demo, 0..12);
+        let sending = send(&demo, 1..12);
         let backing = async {
             let (demo, to, user) = (Arc::clone(&demo), to.clone(), officer(&demo));
             let run = move || demo.run_as(&user, &["backup", "--to", &to]);
