@@ -15,8 +15,7 @@ use holdfast_store::{Kept, KeptRow, KeptState, ReadError, Transaction};
 
 use super::settle::outcome_context;
 use super::{
-    Admission, KeptMeta, KeptOutcome, Outcome, format_name, format_of, meta_context,
-    payload_context,
+    Admission, KeptMeta, KeptOutcome, Outcome, format_name, meta_context, payload_context,
 };
 use crate::people::Organization;
 use crate::state::Exchange;
@@ -228,10 +227,11 @@ impl Exchange {
         if kept.row.state.is_final() || self.in_work().lock().contains(&message) {
             return Ok(None);
         }
+        let format = self.kept_meta(&organization, &kept.row)?.format_in(&kept.row);
         let event = Event::Intake {
             organization: organization.id().clone(),
             message,
-            format: format_name(format_of(kept.row.format)).to_owned(),
+            format: format_name(format).to_owned(),
             outcome: "replayed".to_owned(),
             patient: None,
             commit: None,
@@ -334,12 +334,13 @@ impl Exchange {
     fn kept_view(&self, row: &KeptRow) -> Result<KeptView, ExchangeError> {
         let organization = self.organization_of_kept(row)?;
         let meta = self.kept_meta(&organization, row)?;
+        let format = meta.format_in(row);
         let mut view = KeptView {
             message: row.message,
             organization: organization.id().clone(),
             sender: meta.principal.id,
             received: row.received,
-            format: format_name(format_of(row.format)),
+            format: format_name(format),
             state: match row.state {
                 KeptState::Pending => "waiting",
                 KeptState::Accepted => "accepted",

@@ -134,9 +134,21 @@ pub(crate) struct KeptMeta {
     /// was kept before that was so.
     #[serde(default)]
     pub payload_bytes: Option<usize>,
+    /// Number of its format: which interface sent it says what it may be about. Not
+    /// there when the row itself tells it, as it did before.
+    #[serde(default)]
+    pub format: Option<u8>,
 }
 
+/// Stands in a kept row in place of the format.
+const FORMAT_UNTOLD: u8 = 0;
+
 impl KeptMeta {
+    /// The format of the payload that is kept in `row`.
+    fn format_in(&self, row: &holdfast_store::KeptRow) -> Format {
+        format_of(self.format.unwrap_or(row.format))
+    }
+
     /// The payload without the blanks that were sealed with it.
     fn payload_of<'a>(&self, opened: &'a [u8]) -> Result<&'a [u8], ExchangeError> {
         let bytes = self.payload_bytes.unwrap_or(opened.len());
@@ -286,13 +298,14 @@ impl Exchange {
             address: ask.caller.address.clone(),
             request: ask.request,
             payload_bytes: Some(payload.len()),
+            format: Some(format_number(format)),
         };
         let meta = serde_json::to_vec(&meta)
             .map_err(|_| ExchangeError::Internal("kept particulars do not serialise"))?;
         let kept = KeptPayload {
             organization: organization.ordinal,
             received,
-            format: format_number(format),
+            format: FORMAT_UNTOLD,
             meta_sealed: self
                 .system()
                 .seal(&meta_context(organization, received), &sizes::pad_json(meta)),

@@ -6,7 +6,7 @@ use holdfast_keeper::{KeptPayload, SealError};
 use holdfast_policy::Role;
 use holdfast_store::Kept;
 
-use super::{Admission, Arrival, format_of, payload_context};
+use super::{Admission, Arrival, payload_context};
 use crate::caller::Shown;
 use crate::state::Exchange;
 use crate::{Ask, Caller, ExchangeError};
@@ -86,6 +86,7 @@ impl Exchange {
         let payload = opened.into_iter().next().flatten();
         let payload = payload.ok_or(SealError::NotAuthentic)?;
         let payload = meta.payload_of(&payload)?;
+        let format = meta.format_in(&kept.row);
         let purpose = match meta.principal.role {
             Role::System | Role::Registrar => holdfast_base::Purpose::Operations,
             _ => holdfast_base::Purpose::Treatment,
@@ -104,7 +105,6 @@ impl Exchange {
         };
         let ask = Ask { caller, purpose, request: meta.request, emergency: None };
         let dedupe = self.dedupe_key(&organization, &ask, payload);
-        let format = format_of(kept.row.format);
         let arrival = Arrival { ask: &ask, organization, format, message, dedupe };
         self.process(&arrival, payload).await
     }
