@@ -150,7 +150,8 @@ pub enum Command {
         #[command(subcommand)]
         step: GrantTask,
     },
-    /// Check the ledger, export evidence, write a policy.
+    /// The audit ledger: check it offline, list and prove entries, hold it against the
+    /// store, export evidence.
     Ledger {
         /// What to do.
         #[command(subcommand)]
@@ -549,7 +550,8 @@ pub enum GrantTask {
 /// Tasks with the ledger.
 #[derive(Subcommand)]
 pub enum LedgerTask {
-    /// Check a ledger folder or an evidence bundle, offline, trusting only the policy.
+    /// Check a ledger folder or an evidence bundle, offline, trusting only the policy. Ends
+    /// with code 1 and names each place that is not as it must be.
     Verify {
         /// A ledger folder, a data folder, or an evidence bundle.
         path: PathBuf,
@@ -557,7 +559,8 @@ pub enum LedgerTask {
         #[arg(long)]
         policy: PathBuf,
     },
-    /// Write a policy from what a running exchange says now; keep it elsewhere.
+    /// Write a policy, the file that says what verifiers trust: name and keys of the log, and
+    /// the checkpoint of now. Keep it elsewhere.
     Policy {
         /// Who asks.
         #[command(flatten)]
@@ -601,6 +604,9 @@ pub enum LedgerTask {
         /// Most entries of one page.
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// A sentence an entry, instead of JSON.
+        #[arg(long)]
+        words: bool,
     },
     /// Hold key releases, access details and the store against each other: a gap is named
     /// with its place, and the exit code is 1.

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use holdfast_base::Timestamp;
 use holdfast_ledger::verify::{Policy, Tampering, Violation, verify_path};
-use holdfast_ledger::{Checkpoint, VerifierKey};
+use holdfast_ledger::{Checkpoint, Placed, VerifierKey, in_words};
+use serde::Deserialize as _;
 
 use crate::cli::{
     Arguments, Command, LedgerTask, RespondStep, ScopeArguments, ScopeFormat, SignInArguments,
@@ -310,7 +311,7 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
             println!("{}", String::from_utf8_lossy(&answer.body));
             Ok(())
         }
-        LedgerTask::Entries { sign_in, query, patient, kind, after, limit } => {
+        LedgerTask::Entries { sign_in, query, patient, kind, after, limit, words } => {
             let mut query = query_string(&query)?;
             if let Some(patient) = patient {
                 query.push_str(&format!("&patient={patient}"));
@@ -324,7 +325,11 @@ async fn ledger(task: LedgerTask) -> Result<(), Failure> {
             let path = format!("/ops/ledger/entries?{query}");
             let answer = client.get(&path).await?.accepted()?.json()?;
             for placed in answer["entries"].as_array().into_iter().flatten() {
-                println!("{placed}");
+                match Placed::deserialize(placed) {
+                    Ok(Placed { index, entry }) if words => println!("{}", in_words(index, &entry)),
+                    // An entry of a newer exchange is shown as it came.
+                    _ => println!("{placed}"),
+                }
             }
             if let Some(next) = answer["next"].as_u64() {
                 eprintln!("there are more: --after {next}");

@@ -336,6 +336,9 @@ fn verified_by_outsiders(guide: &mut Guide, demo: &Demo, policy: &str, data: &st
     let patient = entry["entry"]["event"]["patient"].as_str().unwrap().to_owned();
     let about = guide.walk(list, &[("KIND", "access"), ("ID", &patient)]);
     assert!(about.lines().count() > 0 && about.lines().all(|line| line.contains(&patient)));
+    let words = guide.walk("holdfast ledger entries --words --kind KIND", &[("KIND", "access")]);
+    assert!(words.starts_with("Entry ") && words.contains("of a patient's record"), "{words}");
+    assert_eq!(words.lines().count(), listed.lines().count());
     let principal = entry["entry"]["actor"]["principal"].as_str().unwrap().to_owned();
     guide.walk(
         "holdfast ledger evidence --principal NAME --policy trusted.toml --out FILE",

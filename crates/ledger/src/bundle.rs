@@ -134,8 +134,13 @@ pub(crate) fn preamble(origin: &str, size: u64, count: usize) -> [String; PREAMB
 
 /// The line of the index of version 2: a sentence.
 pub(crate) fn sentence(index: LedgerIndex, entry: &Entry) -> String {
+    format!("{INDEX_MARK}{}", in_words(index, entry))
+}
+
+/// What an entry says, as a sentence for people.
+pub fn in_words(index: LedgerIndex, entry: &Entry) -> String {
     let actor = &entry.actor;
-    let mut line = format!("{INDEX_MARK}Entry {index}, {}: {}", entry.at, actor.principal);
+    let mut line = format!("Entry {index}, {}: {}", entry.at, actor.principal);
     if let Some(organization) = &actor.organization {
         line.push_str(&format!(" of {organization}"));
     }

@@ -28,7 +28,7 @@ mod tree;
 pub mod verify;
 pub mod witness;
 
-pub use bundle::ExportOptions;
+pub use bundle::{ExportOptions, in_words};
 pub use entry::{Action, Actor, Entry, Event, Touch, told_by_name};
 pub use error::{AppendError, BodyUnreadable, Damage, ExportError, OpenError, ReadError};
 pub use filter::{Filter, Placed};
