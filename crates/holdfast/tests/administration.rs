@@ -486,3 +486,71 @@ fn the_readmes_ten_commands_make_an_exchange() {
     assert!(shown.trim_end().ends_with("nothing waits, nothing was refused"), "{shown}");
     assert!(serving.stop());
 }
+
+/// Signs in to what `site` has become, and lists who is there.
+fn an_administrator_can_sign_in(site: &Site) {
+    let serving = site.serve();
+    assert!(site.signed_in("jo.moss").works(&["account", "list"]).contains("jo.moss"));
+    assert!(serving.stop());
+}
+
+#[test]
+fn p14_an_init_that_is_killed_is_gone_on_with_and_ends_with_an_administrator() {
+    let init = |site: &Site| {
+        let (people, passphrase) = (site.path("people.toml"), site.path("passphrase"));
+        [
+            "init",
+            "--administrator",
+            "jo.moss",
+            "--credentials",
+            &people,
+            "--passphrase-file",
+            &passphrase,
+        ]
+        .map(str::to_owned)
+    };
+    // A folder that was made without one gets its first by the other command.
+    let site = Site::new();
+    let begun = std::time::Instant::now(); // tidy: clock, how long to wait before a kill
+    works(&site.run(&["init", "--passphrase-file", &site.path("passphrase")]));
+    let people = site.path("people.toml");
+    let first = ["account", "first", "--administrator", "jo.moss", "--credentials", &people];
+    works(&site.run(&first));
+    let whole = begun.elapsed();
+    an_administrator_can_sign_in(&site);
+
+    for percent in [10, 40, 70, 95] {
+        let site = Site::new();
+        let arguments = init(&site);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut child = common::command(&arguments)
+            .envs(site.environment())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * percent / 100);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut again = site.run(&arguments);
+        // The keeper of the one that was killed may still be ending.
+        for _ in 0..40 {
+            if !told(&again).contains("open in another process") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            again = site.run(&arguments);
+        }
+        if told(&again).contains("begun and not finished") {
+            std::fs::remove_dir_all(site.at("data")).unwrap();
+            again = site.run(&arguments);
+        }
+        if told(&again).contains("has an administrator") {
+            let recover = ["account", "recover", "--administrator", "jo.moss"];
+            again =
+                site.run(&[&recover[..], &["--credentials", &site.path("people.toml")]].concat());
+        }
+        assert!(again.status.success(), "at {percent} %: {}{}", text(&again), told(&again));
+        an_administrator_can_sign_in(&site);
+    }
+}
