@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use common::{Model, copy_folder, open, payload, put, resource, row, sealed};
 use holdfast_base::{CommitNumber, MessageId};
 use holdfast_store::{CommitError, KeptState, OpenError, ResourceKey, Store, Table, Transaction};
+use holdfast_testkit_power::record;
 
 fn universe() -> Vec<ResourceKey> {
     (0..4).map(|token| resource(1, token % 2, 1, token)).collect()
@@ -102,6 +103,75 @@ fn a_full_disk_refuses_commits_by_name_reads_on_and_loses_nothing() {
     }
     model.assert_versions(&store.snapshot(), &universe());
     store.check().unwrap();
+}
+
+/// Writes to the store of the folder on its standard input until the disk is full,
+/// looks at what must hold then, and ends with how many commits it has.
+#[test]
+#[ignore = "runs as a child of the test of a full disk"]
+fn child_writes_until_the_disk_is_full() {
+    let mut dir = String::new();
+    std::io::stdin().read_line(&mut dir).unwrap();
+    if dir.trim().is_empty() {
+        return;
+    }
+    let store = open(Path::new(dir.trim()));
+    let mut model = Model::default();
+    let error = loop {
+        let transaction = next(&model, model.commit, 9000);
+        match store.commit(transaction.clone()) {
+            Ok(_) => drop(model.commit(&transaction).unwrap()),
+            Err(error) => break error,
+        }
+    };
+    let CommitError::Engine(engine) = &error else { panic!("{error}") };
+    assert!(engine.is_disk_full(), "{error}");
+    for _ in 0..3 {
+        let transaction = next(&model, 401, 10);
+        assert!(matches!(store.commit(transaction), Err(CommitError::Stopped)));
+        model.assert_versions(&store.snapshot(), &universe());
+        model.assert_rows(&store.snapshot());
+    }
+    // Nothing can be written any more, not even what a test has to say.
+    std::process::exit(model.commit as i32);
+}
+
+/// As the test above where nothing may be mounted: the system says `ENOSPC` from some
+/// write of each thread on.
+#[test]
+fn p14_a_disk_that_takes_no_more_writes_is_named_and_loses_nothing() {
+    const WRITES: i32 = 30;
+    if !record::is_possible() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (dir, trace) = (place.path().join("store"), place.path().join("trace"));
+    drop(open(&dir));
+    let full = format!("write:error=ENOSPC:when={WRITES}+");
+    let program = std::env::current_exe().unwrap();
+    let mut child = record::under_strace(&program, &trace, &[&full])
+        .args(["--exact", "child_writes_until_the_disk_is_full", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", dir.display()).unwrap();
+    let code = child.wait().unwrap().code().unwrap();
+    // 101 is a claim that failed.
+    assert!((3..=WRITES).contains(&code), "{code}");
+    let mut model = Model::default();
+    for number in 0..code as u64 {
+        let transaction = next(&model, number, 9000);
+        model.commit(&transaction).unwrap();
+    }
+    // There is room again.
+    let store = open(&dir);
+    assert_eq!(store.last_commit().0, CommitNumber(model.commit), "an unacknowledged commit");
+    store.check().unwrap();
+    model.assert_rows(&store.snapshot());
+    model.assert_versions(&store.snapshot(), &universe());
+    let transaction = next(&model, 500, 100_000);
+    store.commit(transaction).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Model, open, payload, put, resource, row, sealed};
+use common::{Bed, Model, open, payload, put, resource, row, sealed};
 use holdfast_base::{CommitNumber, MessageId};
 use holdfast_store::{
     Import, ImportError, KeptState, OpenError, Proof, ResourceKey, Segment, Store, Table,
@@ -58,11 +58,11 @@ fn segments(store: &Store, after: CommitNumber) -> Vec<Segment> {
     segments
 }
 
-#[test]
-fn p14_every_commit_since_the_past_is_kept_can_be_restored_exactly() {
-    let (dir, mut model) = (tempfile::tempdir().unwrap(), Model::default());
+on_both_engines! {
+fn p14_every_commit_since_the_past_is_kept_can_be_restored_exactly(bed: &Bed) {
+    let mut model = Model::default();
     let mut states = vec![model.clone()];
-    let store = open(dir.path());
+    let store = bed.open();
     write(&store, &mut model, &mut states, 24);
     // The first backup: what was written over before it is gone.
     store.keep_past(Some(store.last_commit().0)).unwrap();
@@ -71,7 +71,7 @@ fn p14_every_commit_since_the_past_is_kept_can_be_restored_exactly() {
     let end_of_base = store.last_commit().0;
     write(&store, &mut model, &mut states, 40);
     drop(store);
-    let store = open(dir.path());
+    let store = bed.open();
     assert_eq!(store.past_after().unwrap(), Some(end_of_base));
     let later = segments(&store, end_of_base);
     assert!(later.iter().all(|segment| segment.exact), "the past was kept");
@@ -107,6 +107,24 @@ fn p14_every_commit_since_the_past_is_kept_can_be_restored_exactly() {
     // Once a backup has them, they are forgotten.
     store.keep_past(Some(store.last_commit().0)).unwrap();
     assert!(segments(&store, end_of_base).iter().any(|segment| !segment.exact));
+}
+
+fn what_commits_wrote_is_hashed_again_bit_by_bit(bed: &Bed) {
+    let mut model = Model::default();
+    let mut states = vec![model.clone()];
+    let store = bed.open();
+    write(&store, &mut model, &mut states, 30);
+    let end = store.last_commit();
+    let whole = store.check_content(CommitNumber(0), u64::MAX).unwrap();
+    assert_eq!((whole.commit, whole.chain), end);
+    assert_eq!(whole.hashed_count + whole.linked_count, 30);
+    assert!(whole.linked_count > 0 && whole.hashed_count > 5, "{whole:?}");
+    // Bit by bit it comes to the same.
+    let mut at = CommitNumber(0);
+    while at < end.0 {
+        at = store.check_content(at, 7).unwrap().commit;
+    }
+}
 }
 
 #[test]
@@ -147,24 +165,6 @@ fn a_segment_that_was_changed_or_left_out_is_named() {
     }
     let other = Import::begin(target.path(), [1; 16]);
     assert!(matches!(other, Err(ImportError::NotEmpty { .. }) | Err(ImportError::Open(_))));
-}
-
-#[test]
-fn what_commits_wrote_is_hashed_again_bit_by_bit() {
-    let (dir, mut model) = (tempfile::tempdir().unwrap(), Model::default());
-    let mut states = vec![model.clone()];
-    let store = open(dir.path());
-    write(&store, &mut model, &mut states, 30);
-    let end = store.last_commit();
-    let whole = store.check_content(CommitNumber(0), u64::MAX).unwrap();
-    assert_eq!((whole.commit, whole.chain), end);
-    assert_eq!(whole.hashed_count + whole.linked_count, 30);
-    assert!(whole.linked_count > 0 && whole.hashed_count > 5, "{whole:?}");
-    // Bit by bit it comes to the same.
-    let mut at = CommitNumber(0);
-    while at < end.0 {
-        at = store.check_content(at, 7).unwrap().commit;
-    }
 }
 
 #[test]
