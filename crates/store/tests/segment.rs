@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bed, Model, open, payload, put, resource, row, sealed};
+use common::{Model, open, payload, put, resource, row, sealed};
 use holdfast_base::{CommitNumber, MessageId};
 use holdfast_store::{
     Import, ImportError, KeptState, OpenError, Proof, ResourceKey, Segment, Store, Table,
