@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::admin::args::{AccountTask, FirstArguments, MessageTask, OrganizationTask};
+use crate::admin::args::{
+    AccountTask, BudgetArguments, FirstArguments, MessageTask, OrganizationTask,
+};
 
 /// An open health information exchange whose data at rest is noise, whose keys
 /// never leave without a ledger entry, and whose breach is a query.
@@ -138,6 +140,8 @@ pub enum Command {
         #[command(subcommand)]
         task: OrganizationTask,
     },
+    /// Set how many distinct patients a principal or an organization may open.
+    Budget(BudgetArguments),
     /// Messages that wait or were refused: list, open one, try again.
     Message {
         /// What to do.

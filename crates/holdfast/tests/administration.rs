@@ -9,9 +9,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use common::{Serving, holdfast_with, serve_in, text, told};
-use holdfast::client::{Client, Credentials};
-use holdfast::config::Config;
-use serde_json::json;
+use holdfast::client::Credentials;
 use tempfile::TempDir;
 
 const LAKESIDE: &str = "lakeside-family";
@@ -72,19 +70,6 @@ impl Site {
         let token = self.run(&["token", "--credentials", &people, "--user", user]);
         assert!(token.status.success(), "{user}: {}", told(&token));
         Session { site: self, token: text(&token).trim().to_owned() }
-    }
-
-    /// Changes the practice's budget: there is no command for it.
-    fn set_budget(&self, officer: &Session<'_>, per: u32) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let mut config = Config::read(&self.at("data")).unwrap();
-        config.https = self.https;
-        let client = Client::of_folder(&self.at("data"), &config).unwrap();
-        let client = client.with_token(officer.token.clone().into());
-        let budget =
-            json!({ "per_minute": per, "per_hour": per, "per_day": per, "reason": "a test" });
-        let path = format!("/ops/organizations/{LAKESIDE}/budget");
-        runtime.block_on(client.post_json(&path, &budget)).unwrap().accepted().unwrap();
     }
 }
 
@@ -296,7 +281,12 @@ fn refused_messages_are_listed_shown_and_tried_again(
     assert!(jo.works(&["message", "list"]).contains("nothing waits"));
     assert!(works(&send("1.hl7", &registration(1))).contains("1 accepted"));
     // The two who were registered fill it.
-    site.set_budget(security, 2);
+    let set_budget = |who: &Session<'_>, per: &str| {
+        let own = ["--per-minute", per, "--per-hour", per, "--per-day", per, "--reason", "a test"];
+        who.run(&[&["budget", "--organization", LAKESIDE], &own[..]].concat())
+    };
+    assert!(told(&set_budget(jo, "2")).contains("task-not-for-role"));
+    works(&set_budget(security, "2"));
     for number in 2..5 {
         let over = send(&format!("{number}.hl7"), &registration(number));
         assert!(text(&over).contains("1 refused"), "{}", text(&over));
@@ -321,7 +311,7 @@ fn refused_messages_are_listed_shown_and_tried_again(
     let again = jo.run(&["message", "replay", &oldest]);
     assert_eq!(again.status.code(), Some(1), "{}{}", text(&again), told(&again));
     assert!(text(&again).contains("refused"), "{}", text(&again));
-    site.set_budget(security, 3_000);
+    works(&set_budget(security, "3000"));
 
     // What it says: for the sender's own office, by name and reason.
     let show = |who: &Session<'_>| who.run(&["message", "show", &oldest, "--reason", "a test"]);

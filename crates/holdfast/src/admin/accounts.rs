@@ -5,7 +5,7 @@ use std::path::Path;
 use holdfast_exchange::{Enrollment, totp};
 use serde_json::{Value, json};
 
-use super::args::{AccountTask, CertificateArguments};
+use super::args::{AccountTask, BudgetArguments, CertificateArguments};
 use super::{escaped, first, text};
 use crate::client::{Client, Credential, Credentials, write_private};
 use crate::commands::signed_in;
@@ -163,6 +163,29 @@ pub async fn run(task: AccountTask) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Sets a budget.
+///
+/// # Errors
+/// What the exchange refuses, and why.
+pub async fn set_budget(budget: BudgetArguments) -> Result<(), Failure> {
+    let (kind, whose) = match (&budget.principal, &budget.organization) {
+        (Some(principal), _) => ("principals", principal),
+        (None, Some(organization)) => ("organizations", organization),
+        (None, None) => return Err(Failure::new("say whose: --principal or --organization")),
+    };
+    let client = signed_in(&budget.sign_in, &["security-officer"]).await?;
+    let wanted = json!({
+        "per_minute": budget.per_minute,
+        "per_hour": budget.per_hour,
+        "per_day": budget.per_day,
+        "reason": budget.reason,
+    });
+    let path = format!("/ops/{kind}/{}/budget", escaped(whose));
+    client.post_json(&path, &wanted).await?.accepted()?;
+    println!("{whose} may open so many distinct patients from now on.");
+    Ok(())
 }
 
 async fn shown(client: &Client, account: &str) -> Result<Value, Failure> {

@@ -191,6 +191,32 @@ pub struct OrganizationSettings {
     pub time_zone: Option<String>,
 }
 
+/// A budget that is set.
+#[derive(Args)]
+pub struct BudgetArguments {
+    /// Who sets it: a security officer; nobody raises their own.
+    #[command(flatten)]
+    pub sign_in: SignInArguments,
+    /// Of this principal.
+    #[arg(long, conflicts_with = "organization", required_unless_present = "organization")]
+    pub principal: Option<String>,
+    /// Of all principals of this organization together.
+    #[arg(long)]
+    pub organization: Option<String>,
+    /// Distinct patients a minute.
+    #[arg(long)]
+    pub per_minute: u32,
+    /// Distinct patients an hour.
+    #[arg(long)]
+    pub per_hour: u32,
+    /// Distinct patients a day.
+    #[arg(long)]
+    pub per_day: u32,
+    /// Why; stands in the ledger.
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// Tasks with organizations.
 #[derive(Subcommand)]
 pub enum OrganizationTask {
