@@ -138,9 +138,12 @@ fn p01_p14_a_power_loss_of_the_whole_exchange_takes_nothing_that_was_acknowledge
                     holdfast_store::Store::open(&dir.join("store")).unwrap().check().unwrap();
                     tried += 1;
                 }
-                // Where POSIX keeps names and nothing does more, see decision 0025.
+                // Where POSIX keeps names and nothing does more, and over a key table whose
+                // last batch has its end and not its middle: see decision 0025.
                 Err(told) => {
-                    assert_eq!(loss.names, Names::Synced, "{loss:?} {numbers:?}: {told}");
+                    let torn = loss.data == Data::Sectors && told.contains("key table");
+                    let may_refuse = loss.names == Names::Synced || torn;
+                    assert!(may_refuse, "{loss:?} {numbers:?}: {told}");
                     assert!(told.contains("holdfast: "), "{told}");
                     named += 1;
                 }
