@@ -90,10 +90,10 @@ async fn run(options: &Options) -> Result<bool, Failure> {
     if options.weak {
         return Ok(against_the_weak(options));
     }
-    let thieves = thieves(options).await?;
     if options.stolen.is_some() || options.stolen_postgres.is_some() {
-        return against_given(options, &thieves).await;
+        return against_given(options).await;
     }
+    let thieves = thieves(options).await?;
     let mut all = Vec::new();
     if options.engine != Engine::Postgresql {
         let victim = made(options, "to be stolen, on fjall", 1, None).await?;
@@ -149,7 +149,7 @@ async fn made(
     Ok(victim)
 }
 
-async fn against_given(options: &Options, thieves: &[Thief]) -> Result<bool, Failure> {
+async fn against_given(options: &Options) -> Result<bool, Failure> {
     let folder = options.stolen.as_deref();
     let stolen = match (&options.stolen_postgres, folder) {
         (Some(url), folder) => database::from_postgres(url, folder).await?,
@@ -157,13 +157,14 @@ async fn against_given(options: &Options, thieves: &[Thief]) -> Result<bool, Fai
         (None, None) => return Err("nothing was stolen".into()),
     };
     let seen = look(&stolen);
+    let thieves = thieves(options).await?;
     let Some(truth) = &options.truth else {
         let confidences: Vec<_> = thieves.iter().map(|thief| thief.confidence(&seen)).collect();
         print!("{}", report::confidences("the store that was given", &confidences));
         return Ok(true);
     };
     let truth: Truth = serde_json::from_slice(&std::fs::read(truth)?)?;
-    Ok(ending(&told("the store that was given", &stolen, &seen, thieves, &truth)))
+    Ok(ending(&told("the store that was given", &stolen, &seen, &thieves, &truth)))
 }
 
 fn told(name: &str, stolen: &Stolen, seen: &Seen, thieves: &[Thief], truth: &Truth) -> Vec<Score> {

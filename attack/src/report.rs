@@ -58,6 +58,10 @@ pub fn confidences(title: &str, confidences: &[Confidence]) -> String {
             told.blind * 100.0,
         );
     }
+    text.push_str(
+        "\nHow sure the thief is says nothing of whether he is right: with few people of his own he \
+         is surer than he should be. Give --truth to count.\n",
+    );
     text
 }
 
