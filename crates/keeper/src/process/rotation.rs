@@ -620,5 +620,10 @@ fn change_signer(custody: &Custody, ledger: &Ledger, table: &KeyTable) -> Result
     let fault = || Refused::Fault { what: "the signer's key does not sign".to_owned() };
     let signer = signer(&custody.origin, &table.named("ledger-signer")?).ok_or_else(fault)?;
     ledger.change_signer(signer);
+    // Whoever asks for a checkpoint now gets one by the new signers. A disk that refuses
+    // it takes it later: the keeper tries each second.
+    if let Err(error) = ledger.publish_checkpoint() {
+        tracing::warn!(%error, "the first checkpoint of the new signers waits");
+    }
     Ok(())
 }
