@@ -262,6 +262,28 @@ fn p14_a_last_batch_torn_in_its_middle_is_set_aside_unless_it_was_acknowledged()
     }
 }
 
+/// Wherever the missing sector begins, also within the lengths that the engine reads
+/// before it knows the batch's checksum.
+#[test]
+fn p14_a_last_batch_torn_anywhere_in_its_head_leaves_what_came_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let states = fill(dir.path(), 14);
+    let journal = journal(dir.path());
+    let before = std::fs::read(&journal).unwrap();
+    let (watermark, from) = (std::fs::read(dir.path().join("watermark")).unwrap(), used(&journal));
+    open(dir.path()).commit(put(universe()[0], sealed(9, 1, 3000))).unwrap();
+    let whole = std::fs::read(&journal).unwrap();
+    assert!(whole[..from] == before[..from], "the commit went to the same journal");
+    for missing in 1..80 {
+        let mut bytes = whole.clone();
+        bytes[from + missing..from + missing + 512].fill(0);
+        std::fs::write(&journal, &bytes).unwrap();
+        std::fs::write(dir.path().join("watermark"), &watermark).unwrap();
+        let store = Store::open(dir.path()).unwrap_or_else(|error| panic!("{missing}: {error}"));
+        states[14].assert_shown(&store.snapshot(), &universe());
+    }
+}
+
 /// Damage before the last batch is no power loss: nothing is cut off.
 #[test]
 fn p14_a_batch_damaged_in_the_middle_of_the_journal_is_refused_and_left_as_it_is() {

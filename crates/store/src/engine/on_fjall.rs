@@ -63,31 +63,31 @@ pub(crate) struct FjallEngine {
 
 impl FjallEngine {
     /// Opens the database in `dir`, or makes it. Replays the journal.
-    ///
-    /// The engine panics on some damage to its files: that is an error here.
     pub(crate) fn open(dir: &Path) -> Result<Self, EngineError> {
-        let open = std::panic::AssertUnwindSafe(|| Self::replay(dir));
-        std::panic::catch_unwind(open)
-            .unwrap_or_else(|_| Err(EngineError::new("the engine panicked over its files")))
-    }
-
-    fn replay(dir: &Path) -> Result<Self, EngineError> {
-        let error = match Self::read(dir) {
-            Err(error @ fjall::Error::JournalRecovery(_)) => error,
-            read => return Ok(read?),
+        let error = match Self::read_guarded(dir) {
+            Ok(engine) => return Ok(engine),
+            Err(Unread::Otherwise(error)) => return Err(error),
+            Err(Unread::Damaged(error)) => error,
         };
         let failed = |error| EngineError::from(fjall::Error::Io(error));
-        let Some(torn) = torn::set_aside(dir).map_err(failed)? else { return Err(error.into()) };
-        match Self::read(dir) {
-            Ok(engine) => {
-                let kept = torn.kept.display();
-                tracing::warn!(%kept, "the last batch of the journal was torn; it was set aside");
-                Ok(engine)
-            }
-            Err(_) => {
-                torn.put_back().map_err(failed)?;
-                Err(error.into())
-            }
+        let Some(torn) = torn::set_aside(dir).map_err(failed)? else { return Err(error) };
+        if let Ok(engine) = Self::read_guarded(dir) {
+            let kept = torn.kept.display();
+            tracing::warn!(%kept, "the last batch of the journal was torn; it was set aside");
+            return Ok(engine);
+        }
+        torn.put_back().map_err(failed)?;
+        Err(error)
+    }
+
+    /// The engine panics on some damage to its files: that is an error here.
+    fn read_guarded(dir: &Path) -> Result<Self, Unread> {
+        let read = std::panic::AssertUnwindSafe(|| Self::read(dir));
+        match std::panic::catch_unwind(read) {
+            Ok(Ok(engine)) => Ok(engine),
+            Ok(Err(error @ fjall::Error::JournalRecovery(_))) => Err(Unread::Damaged(error.into())),
+            Ok(Err(error)) => Err(Unread::Otherwise(error.into())),
+            Err(_) => Err(Unread::Damaged(EngineError::new("the engine panicked over its files"))),
         }
     }
 
@@ -104,6 +104,13 @@ impl FjallEngine {
         let opened = opened.try_into().unwrap_or_else(|_| unreachable!("as many as asked for"));
         Ok(Self { database, keyspaces: Keyspaces(opened) })
     }
+}
+
+/// Why the engine did not open its files.
+enum Unread {
+    /// Bytes in them are not what was written: perhaps a torn last batch.
+    Damaged(EngineError),
+    Otherwise(EngineError),
 }
 
 fn options(space: Space) -> KeyspaceCreateOptions {
