@@ -26,6 +26,7 @@ mod schema;
 pub mod search;
 mod tables;
 mod type_code;
+pub mod ucum;
 mod validate;
 
 pub use capability::{Capabilities, capability_statement};
