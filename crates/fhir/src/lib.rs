@@ -28,6 +28,7 @@ mod tables;
 mod type_code;
 pub mod ucum;
 mod validate;
+pub mod xml;
 
 pub use capability::{Capabilities, capability_statement};
 pub use class::class_of;
