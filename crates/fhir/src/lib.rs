@@ -30,7 +30,10 @@ pub mod ucum;
 mod validate;
 pub mod xml;
 
-pub use capability::{Capabilities, capability_statement};
+pub use capability::{
+    Instance, Offered, Operation, StatedParameter, Types, capability_statement,
+    supported_parameters,
+};
 pub use class::class_of;
 pub use compartment::compartment_patient;
 pub use definitions::{

@@ -3,11 +3,11 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use holdfast_exchange::READ_ONLY_TYPES;
-use holdfast_fhir::{Capabilities, capability_statement};
+use holdfast_fhir::{Instance, capability_statement};
 
 use super::answer;
 use super::negotiate::Wishes;
+use super::offered::OFFERED;
 use crate::error::Failure;
 use crate::state::{AppState, organization_named};
 
@@ -20,15 +20,16 @@ pub(super) async fn metadata(
 ) -> Result<Response, Failure> {
     let organization = organization_named(&organization)?;
     let statement = capability_statement(
-        &state.fhir_base(&organization),
-        &Capabilities {
+        &OFFERED,
+        &Instance {
+            base: &state.fhir_base(&organization),
             version: env!("CARGO_PKG_VERSION"),
             date: state.started,
-            interactions: &["read", "vread", "search-type", "create", "update"],
-            system_interactions: &["transaction", "batch"],
-            oauth: None,
-            resource_types: &[],
-            read_only_types: READ_ONLY_TYPES,
+            profiles: &[],
+            parameters: &[],
+            security: &["Certificates"],
+            security_text: "People sign in at /auth/token and send the token as `Authorization: \
+                            Bearer`; systems show a client certificate.",
         },
     );
     Ok(answer::resource(StatusCode::OK, HeaderMap::new(), &statement, &wishes))

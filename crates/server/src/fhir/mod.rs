@@ -7,6 +7,7 @@ pub(crate) mod answer;
 mod bundle;
 mod metadata;
 mod negotiate;
+mod offered;
 mod read;
 mod search;
 mod write;
