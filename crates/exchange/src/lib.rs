@@ -37,7 +37,9 @@ pub use admit::{
 pub use audit::READ_ONLY_TYPES;
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
-pub use disclose::{Chart, ChartRecord, Disclosed, Look, Page};
+pub use disclose::{
+    Chart, ChartRecord, Disclosed, EVERYTHING_PAGE_MAX, Everything, EverythingAsked, Look, Page,
+};
 pub use durable::CheckState;
 pub use error::ExchangeError;
 pub use people::{

@@ -16,6 +16,7 @@ mod definitions;
 pub mod fhirpath;
 mod government;
 mod narrative;
+pub mod operations;
 mod outcome;
 mod parse;
 mod patient_view;

@@ -6,12 +6,14 @@
 //! names them, durable; what may not be seen and what is not there answer alike.
 
 mod chart;
+mod everything;
 mod open;
 mod population;
 mod read;
 mod search;
 
 pub use chart::{Chart, ChartRecord, Look};
+pub use everything::{EVERYTHING_PAGE_MAX, Everything, EverythingAsked};
 pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::is_directory_type;

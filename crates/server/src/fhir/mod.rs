@@ -8,6 +8,7 @@ mod bundle;
 mod metadata;
 mod negotiate;
 mod offered;
+pub(crate) mod operations;
 mod read;
 mod search;
 mod write;
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/{type}/{id}/_history", any(not_supported))
         .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
         .route("/fhir/{organization}/{type}/{id}/{*rest}", any(not_there))
+        .merge(operations::routes())
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(as_outcome))
 }

@@ -29,4 +29,21 @@ pub(crate) const OFFERED: Offered = Offered {
 };
 
 /// The operations, by name.
-const OPERATIONS: &[Operation] = &[];
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "everything",
+        definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+        system: false,
+        types: Types::These(&["Patient"]),
+        instances: Types::These(&["Patient"]),
+        by_get: true,
+    },
+    Operation {
+        name: "everything",
+        definition: "http://hl7.org/fhir/OperationDefinition/Encounter-everything",
+        system: false,
+        types: Types::None,
+        instances: Types::These(&["Encounter"]),
+        by_get: true,
+    },
+];

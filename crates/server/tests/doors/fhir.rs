@@ -165,7 +165,7 @@ async fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
     check(get.clone(), "/Patient/nobody".into(), &[], None, 404).await;
     check(get.clone(), "/Nothing/1".into(), &[], None, 404).await;
     check(get.clone(), "/Patient/1/_history".into(), &[], None, 501).await;
-    check(get.clone(), format!("/Patient/{patient}/$everything"), &[], None, 404).await;
+    check(get.clone(), format!("/Patient/{patient}/$nothing"), &[], None, 501).await;
     check(get.clone(), "/Patient?colour=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?birthdate=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Observation?value-string:contains=Zebulon".into(), &[], None, 400).await;

@@ -4,6 +4,7 @@
 mod audit;
 mod console;
 mod fhir;
+mod operations_everything;
 mod ops;
 mod routes;
 mod wire;

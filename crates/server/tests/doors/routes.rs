@@ -44,6 +44,7 @@ fn url_of(template: &str) -> String {
         ("{organization}", "lakeside-family"),
         ("{type}", "Patient"),
         ("{id}", "1"),
+        ("{operation}", "everything"),
         ("{version}", "1"),
         ("{number}", "1"),
         ("{principal}", "somebody"),
