@@ -11,6 +11,7 @@
 
 mod admit;
 mod audit;
+mod bulk;
 mod caller;
 mod cover;
 mod deliver;
@@ -35,6 +36,9 @@ pub use admit::{
     split_payloads,
 };
 pub use audit::READ_ONLY_TYPES;
+pub use bulk::{
+    BulkDownload, BulkFile, BulkFileKind, BulkJob, BulkKind, BulkLevel, BulkState,
+};
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{
@@ -53,7 +57,7 @@ pub use holdfast_backup::Report as BackupReport;
 pub use holdfast_fhir::search::Handling;
 pub use holdfast_intake::{Format, Issue, Severity, detect, hl7v2, mllp};
 pub use holdfast_keeper::{
-    Budget, BudgetOwner, BulkGrant, GrantProposal, KeeperAddress, TlsIdentity, totp,
+    Budget, BudgetOwner, BulkGrant, GrantProposal, KeeperAddress, NO_BULK_GRANT, TlsIdentity, totp,
 };
 pub use holdfast_ledger::{Entry, Event, Filter, Placed, Proof};
 pub use holdfast_policy::{Module, Relationship, Role};

@@ -50,6 +50,7 @@ pub struct Exchange {
     building_waits: Mutex<Timestamp>,
     in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
     durable: crate::durable::Durable,
+    desk: crate::bulk::Desk,
 }
 
 impl Exchange {
@@ -124,6 +125,7 @@ impl Exchange {
             building_waits: Mutex::new(Timestamp::MIN),
             in_work: Mutex::default(),
             durable: crate::durable::Durable::default(),
+            desk: crate::bulk::Desk::at(config.store.dir().with_file_name("bulk")),
         });
         exchange.move_secrets().await?;
         exchange.settle_intents().await?;
@@ -186,6 +188,10 @@ impl Exchange {
 
     pub(crate) fn in_work(&self) -> &Mutex<std::collections::HashSet<holdfast_base::MessageId>> {
         &self.in_work
+    }
+
+    pub(crate) fn desk(&self) -> &crate::bulk::Desk {
+        &self.desk
     }
 
     pub(crate) fn durable(&self) -> &crate::durable::Durable {

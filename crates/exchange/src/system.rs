@@ -15,6 +15,7 @@ use crate::state::Exchange;
 #[repr(u8)]
 pub(crate) enum Kind {
     Account = b'a',
+    Bulk = b'b',
     Delivery = b'd',
     Emergency = b'e',
     Honey = b'h',

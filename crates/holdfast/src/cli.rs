@@ -154,6 +154,12 @@ pub enum Command {
         #[command(subcommand)]
         step: GrantTask,
     },
+    /// Bulk exports and imports: list, show, cancel.
+    Bulk {
+        /// What to do.
+        #[command(subcommand)]
+        task: crate::bulk::BulkTask,
+    },
     /// The audit ledger: check it offline, list and prove entries, hold it against the
     /// store, export evidence.
     Ledger {

@@ -51,6 +51,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Organization { task } => admin::organizations::run(task).await,
         Command::Message { task } => admin::messages::run(task).await,
         Command::Grant { step } => grants::run(step).await,
+        Command::Bulk { task } => crate::bulk::run(task).await,
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
         Command::Witness { task } => crate::witness::run(task).await,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod bulk;
 pub mod cli;
 pub mod client;
 mod commands;

@@ -202,6 +202,8 @@ pub(crate) enum NotPermitted {
     LastAdministrator,
     /// The organization that runs the exchange is not suspended.
     RunsTheExchange,
+    /// Bulk work without a bulk grant that lives.
+    NoBulkGrant,
 }
 
 impl NotPermitted {
@@ -215,9 +217,13 @@ impl NotPermitted {
             Self::NotEmpty => "not-empty",
             Self::LastAdministrator => "last-administrator",
             Self::RunsTheExchange => "runs-the-exchange",
+            Self::NoBulkGrant => NO_BULK_GRANT,
         }
     }
 }
+
+/// Reason of a refusal: bulk work without a bulk grant that lives.
+pub const NO_BULK_GRANT: &str = "no-bulk-grant";
 
 impl From<NotPermitted> for Refused {
     fn from(why: NotPermitted) -> Self {

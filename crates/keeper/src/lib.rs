@@ -28,7 +28,7 @@ pub use asked::{PopulationMerge, PopulationQuestion, PopulationSearch, ReleaseRe
 pub use budget::{Budget, Window};
 pub use client::{KeeperClient, OrganizationKeys, ServiceKeys};
 pub use client_keys::{NewGuard, RotatedKey};
-pub use error::KeeperError;
+pub use error::{KeeperError, NO_BULK_GRANT};
 pub use inbox::{InboxSealer, KeptPayload};
 pub use measure::{RewrapFailed, RewrapRig};
 pub use net::{KeeperAddress, TcpListen, TlsError, TlsIdentity};
@@ -43,6 +43,7 @@ pub use population::{
 pub use population_client::MergedStep;
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{
+    BULK_EXPORT,
     Acknowledged, BulkGrant, GrantProposal, KeeperConfig, KeyRows, Offline, StartError, backup_key,
     run, throwaway_ledger_keys,
 };

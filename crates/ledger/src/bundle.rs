@@ -185,6 +185,12 @@ fn phrase(event: &Event) -> String {
         Event::IncidentStep { .. } => "took a step in an incident",
         Event::ReleaseUnused { .. } => "gave keys to a patient's record back unused",
         Event::LedgerRead { .. } => "looked at entries of the ledger",
+        Event::BulkJob { what, step, patients_count, resources_count, .. } => {
+            return format!(
+                "took a step of a bulk {what}, {step}: {patients_count} patient(s), \
+                 {resources_count} resource(s)"
+            );
+        }
         Event::Forgotten { .. } => "destroyed the key of a patient's record",
         #[allow(unreachable_patterns)] // Kinds that have no words of their own.
         other => return format!("recorded {}", other.kind()),

@@ -307,6 +307,22 @@ pub enum Event {
         /// How many.
         entries_count: u64,
     },
+    /// A step of a bulk export or import. What was disclosed or written stands in
+    /// accesses of its own.
+    BulkJob {
+        /// Which job.
+        job: RequestId,
+        /// Whose records.
+        organization: OrganizationId,
+        /// `export`, `import`.
+        what: String,
+        /// `started`, `finished`, `failed`, `cancelled`, `expired`, `downloaded`.
+        step: String,
+        /// Patients whose records were written to its files so far.
+        patients_count: u64,
+        /// Resources, so far; of a download, in the file.
+        resources_count: u64,
+    },
     /// A patient's key was destroyed.
     Forgotten {
         /// The organization that kept the record.
@@ -365,6 +381,7 @@ impl Event {
             Self::IncidentStep { .. } => "incident-step",
             Self::ReleaseUnused { .. } => "release-unused",
             Self::LedgerRead { .. } => "ledger-read",
+            Self::BulkJob { .. } => "bulk-job",
             Self::Forgotten { .. } => "forgotten",
             Self::KeyChange { .. } => "key-change",
         }

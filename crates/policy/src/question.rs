@@ -38,6 +38,8 @@ named!(
         Deliver = "deliver",
         /// Compose a notice or an accounting of disclosures.
         Notify = "notify",
+        /// Write to the files of a bulk export, under a bulk grant of the keeper.
+        Export = "export",
     }
 );
 

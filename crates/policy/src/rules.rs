@@ -258,6 +258,21 @@ pub const RULES: &[Rule] = &[
         emergency: false,
         classes: ClassSet::ALL,
     },
+    // ── Bulk export ──────────────────────────────────────────────────────────
+    // A backend service, under a grant by two people. People export what they may
+    // read. An employer's clinic exports nothing to its employer's systems.
+    Rule {
+        code: "bulk-export",
+        roles: &[Role::System],
+        acts: &[Act::Export],
+        purposes: &[Purpose::Operations, Purpose::Treatment],
+        place: Place::Own,
+        modules: CARE,
+        relationships: &[Relationship::Organization],
+        consent: ConsentNeed::Ignored,
+        emergency: false,
+        classes: CHART,
+    },
     // ── Privacy office ───────────────────────────────────────────────────────
     Rule {
         code: "compliance",

@@ -29,6 +29,8 @@ named!(
         Backup = "backup",
         /// See which payloads wait or were refused, and why; have them tried again.
         Messages = "messages",
+        /// See bulk exports and imports, and end them.
+        BulkJobs = "bulk-jobs",
         /// Look at a payload that was refused.
         Payloads = "payloads",
     }
@@ -45,6 +47,7 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Incidents, &[Role::SecurityOfficer, Role::PrivacyOfficer, Role::System]),
     (Task::Forgetting, &[Role::PrivacyOfficer]),
     (Task::Messages, &[Role::Administrator, Role::Registrar, Role::PrivacyOfficer]),
+    (Task::BulkJobs, &[Role::Administrator, Role::SecurityOfficer, Role::PrivacyOfficer]),
     (Task::Payloads, &[Role::PrivacyOfficer]),
 ];
 

@@ -174,7 +174,10 @@ fn every_permit_of_the_whole_matrix_keeps_the_invariants() {
                 assert!(q.purpose == Purpose::Compliance && q.act != Act::Write, "{q:?}");
                 assert!(!opens(Clinical) && !opens(Document), "{q:?}");
             }
-            Role::System => assert!(own && matches!(q.act, Act::Write | Act::Deliver), "{q:?}"),
+            Role::System => {
+                assert!(own && matches!(q.act, Act::Write | Act::Deliver | Act::Export), "{q:?}");
+                assert!(q.act != Act::Export || q.module != Module::Employer, "{q:?}");
+            }
             Role::Patient => {
                 assert!(own && q.relationship == Relationship::SelfRecord, "{q:?}");
                 assert!(matches!(q.act, Act::Read | Act::Search), "{q:?}");
@@ -349,6 +352,10 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
                 Task::Messages => {
                     matches!(role, Role::Administrator | Role::Registrar | Role::PrivacyOfficer)
                 }
+                Task::BulkJobs => matches!(
+                    role,
+                    Role::Administrator | Role::SecurityOfficer | Role::PrivacyOfficer
+                ),
                 Task::Ledger | Task::AuditEvents => {
                     matches!(role, Role::SecurityOfficer | Role::PrivacyOfficer)
                 }

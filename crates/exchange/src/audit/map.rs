@@ -32,7 +32,7 @@ const OBSERVER: &str = "Holdfast";
 /// Kinds of entries that are shown, with the codes that `type` may have. Key releases are
 /// not: they are the upper bound that a scope counts, and each that was used has an
 /// access.
-pub(super) const KINDS: [(&str, &[&str]); 8] = [
+pub(super) const KINDS: [(&str, &[&str]); 9] = [
     ("access", &["rest", "110106"]),
     ("population-query", &["rest"]),
     ("refusal", &["110113", "110114"]),
@@ -41,6 +41,7 @@ pub(super) const KINDS: [(&str, &[&str]); 8] = [
     ("delivery", &["110106"]),
     ("forgotten", &["rest"]),
     ("ledger-read", &["110101"]),
+    ("bulk-job", &["110106", "110107"]),
 ];
 
 /// A coding: system, code, display.
@@ -210,6 +211,16 @@ fn pattern(event: &Event) -> Option<Pattern<'_>> {
             Pattern { subtype, action: "D", ..PLAIN }
         }
         Event::LedgerRead { .. } => Pattern { kind: LOG_USED, action: "R", ..PLAIN },
+        Event::BulkJob { what, step, .. } => {
+            let imports = what == "import";
+            Pattern {
+                kind: if imports { IMPORT } else { EXPORT },
+                action: if imports { "C" } else { "R" },
+                outcome: if step == "failed" { "4" } else { "0" },
+                outcome_text: Some(step),
+                ..PLAIN
+            }
+        }
         _ => return None,
     })
 }

@@ -91,6 +91,17 @@ fn examples() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "bulk-job",
+            nobody(Event::BulkJob {
+                job: RequestId::random(),
+                organization: organization(),
+                what: "export".into(),
+                step: "finished".into(),
+                patients_count: 12,
+                resources_count: 900,
+            }),
+        ),
+        (
             "delivery",
             one(Event::Delivery {
                 organization: organization(),

@@ -209,6 +209,7 @@ impl Exchange {
             Event::PopulationQuery { organization, .. }
             | Event::Intake { organization, .. }
             | Event::LedgerRead { organization, .. }
+            | Event::BulkJob { organization, .. }
             | Event::Refusal { organization: Some(organization), .. } => Some(organization),
             Event::Refusal { .. } | Event::Session { .. } => of_actor(),
             _ => event.patient().map(|(organization, _)| organization),

@@ -16,6 +16,6 @@ pub use chart::{Chart, ChartRecord, Look};
 pub use everything::{EVERYTHING_PAGE_MAX, Everything, EverythingAsked};
 pub(crate) use open::OpenRow;
 pub use read::Disclosed;
-pub(crate) use read::is_directory_type;
+pub(crate) use read::{Opened, is_directory_type};
 pub use search::Page;
 pub(crate) use search::{PAGE_DEFAULT, page_size};

@@ -17,6 +17,8 @@ use crate::{Caller, ExchangeError};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often ledger and store are held against each other.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// How often bulk jobs are looked after: those that wait try again so often.
+const BULK_EVERY: Duration = Duration::from_secs(15);
 /// What is kept and not finished after so long was left behind by something.
 const SPOOL_AGE_MS: i64 = 2_000;
 /// How many entries it takes at once.
@@ -27,8 +29,13 @@ impl Exchange {
     /// Ends when the exchange is dropped.
     pub fn start_background(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let (watching, reconciling) = (Arc::downgrade(self), Arc::downgrade(self));
+        let working = Arc::downgrade(self);
         tokio::spawn(async move {
-            tokio::join!(Self::keep_watching(watching), Self::keep_reconciling(reconciling));
+            tokio::join!(
+                Self::keep_watching(watching),
+                Self::keep_reconciling(reconciling),
+                Self::keep_working(working),
+            );
         })
     }
 
@@ -53,6 +60,20 @@ impl Exchange {
                     keeper_was_away = true;
                 }
                 Err(error) => tracing::error!(error = %error, "a background round failed"),
+            }
+        }
+    }
+
+    /// Has bulk jobs go on that a restart left or that waited, and deletes what is past
+    /// its time.
+    async fn keep_working(exchange: Weak<Self>) {
+        let mut beat = tokio::time::interval(BULK_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            let Some(exchange) = exchange.upgrade() else { return };
+            if let Err(error) = exchange.look_after_bulk().await {
+                tracing::error!(error = %error, "bulk jobs were not looked after");
             }
         }
     }

@@ -51,6 +51,7 @@ use crate::root::{FILE_NAME, OpenRoot, RootError, private_dir};
 use crate::steps::Steps;
 use crate::table::{KeyTable, TableError};
 pub use copy::KeyRows;
+pub use release::BULK_EXPORT;
 pub use offline::{Acknowledged, Offline, backup_key};
 use rotation::{Custody, RotationDue};
 use scribe::{Beginning, HOUR_MS, Scribe};

@@ -21,6 +21,10 @@ use crate::keyring::Keys;
 use crate::primitive::Secret;
 use crate::table::{Found, KeyTable, Organization, TableError};
 
+/// Reason of releases of a bulk export: given under a bulk grant that lives, and not
+/// otherwise.
+pub const BULK_EXPORT: &str = "bulk-export";
+
 /// A release that is asked for, with the keys that were found beforehand.
 pub(super) struct Release {
     pub claim: Claim,
@@ -75,6 +79,17 @@ pub(super) fn decide(scribe: &mut Scribe, asked: Release, now: Timestamp) -> Dec
     let elsewhere = actor.organization.as_ref() != Some(&asked.organization.id);
     if who.role == "system" && elsewhere && !patients.is_empty() {
         let why = NotPermitted::OtherOrganization;
+        return refuse(&asked, actor, why.as_str(), why.into(), now, None);
+    }
+    // Within a budget or not: a whole population is taken out by two people only.
+    if asked.reason == BULK_EXPORT
+        && scribe
+            .standing
+            .grants
+            .lives(&actor.principal, &asked.organization.id, scribe.latest)
+            .is_none()
+    {
+        let why = NotPermitted::NoBulkGrant;
         return refuse(&asked, actor, why.as_str(), why.into(), now, None);
     }
     let (keys, new_keys) = match collect(scribe, &asked) {

@@ -50,7 +50,7 @@ pub(super) fn etag(version: u64) -> String {
 
 /// An instant as HTTP writes it (RFC 9110 section 5.6.7); seconds are as fine as it
 /// gets.
-fn http_date(at: Timestamp) -> String {
+pub(super) fn http_date(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }

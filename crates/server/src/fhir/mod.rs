@@ -4,6 +4,7 @@
 //! for the caller, are answered alike.
 
 pub(crate) mod answer;
+mod bulk;
 mod bundle;
 mod metadata;
 mod negotiate;
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/metadata", get(metadata::metadata))
         .route("/fhir/{organization}/_history", any(not_supported))
         .route("/fhir/{organization}/_search", any(not_supported))
+        .merge(bulk::routes())
         .route("/fhir/{organization}/{type}", get(search::by_get).post(write::create))
         .route("/fhir/{organization}/{type}/_search", post(search::by_post))
         .route("/fhir/{organization}/{type}/_history", any(not_supported))

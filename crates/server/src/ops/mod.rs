@@ -2,6 +2,7 @@
 //! each role may do is decided by the exchange.
 
 pub(crate) mod accounts;
+mod bulk;
 mod durability;
 mod emergencies;
 mod forgetting;
@@ -40,6 +41,8 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/ledger/reconciliation", get(ledger::reconciliation))
         .route("/ops/ledger/reconcile", post(ledger::reconcile))
         .route("/ops/ledger/bundle", get(ledger::bundle))
+        .route("/ops/bulk", get(bulk::list))
+        .route("/ops/bulk/{job}/cancel", post(bulk::cancel))
         .route("/ops/grants", get(grants::list).post(grants::propose))
         .route("/ops/grants/{grant}/approve", post(grants::approve))
         .route("/ops/grants/{grant}/revoke", post(grants::revoke))

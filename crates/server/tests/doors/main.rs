@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod bulk;
 mod console;
 mod fhir;
 mod operations_everything;
@@ -45,7 +46,10 @@ impl Answer {
 
 impl Doors {
     async fn open() -> Self {
-        let kit = TestExchange::start().await;
+        Self::over(TestExchange::start().await)
+    }
+
+    fn over(kit: TestExchange) -> Self {
         let state =
             AppState::new(Arc::clone(kit.exchange()), kit.clock.clone(), "https://hie.example/");
         Self { router: router(state), kit }
