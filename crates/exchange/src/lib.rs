@@ -36,9 +36,7 @@ pub use admit::{
     split_payloads,
 };
 pub use audit::READ_ONLY_TYPES;
-pub use bulk::{
-    BulkDownload, BulkFile, BulkFileKind, BulkJob, BulkKind, BulkLevel, BulkState,
-};
+pub use bulk::{BulkDownload, BulkFile, BulkFileKind, BulkJob, BulkKind, BulkLevel, BulkState};
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{

@@ -43,9 +43,8 @@ pub use population::{
 pub use population_client::MergedStep;
 pub use process::rotation::{KeysStatus, RotationDue};
 pub use process::{
-    BULK_EXPORT,
-    Acknowledged, BulkGrant, GrantProposal, KeeperConfig, KeyRows, Offline, StartError, backup_key,
-    run, throwaway_ledger_keys,
+    Acknowledged, BULK_EXPORT, BulkGrant, GrantProposal, KeeperConfig, KeyRows, Offline,
+    StartError, backup_key, run, throwaway_ledger_keys,
 };
 pub use protocol::{BudgetOwner, KeeperStatus};
 pub use root::{

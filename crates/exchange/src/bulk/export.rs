@@ -55,8 +55,7 @@ impl Exchange {
             self.append_refusal(ask.caller.actor(), "policy", "other-organization").await?;
             return Err(ExchangeError::NotFound);
         }
-        let mut wishes =
-            Wishes::read(level, pairs, handling).map_err(ExchangeError::Invalid)?;
+        let mut wishes = Wishes::read(level, pairs, handling).map_err(ExchangeError::Invalid)?;
         // Asks the keeper for the grant: the keys of what is about no patient, which
         // this reason opens under a grant only.
         let no_patient = [PatientId::NONE];
@@ -127,11 +126,7 @@ impl Exchange {
 
     /// One step: pin the state of the store, or what is about no patient, or a batch of
     /// patients, or the end.
-    pub(super) async fn export_step(
-        &self,
-        ask: &Ask,
-        mut job: Job,
-    ) -> Result<Step, ExchangeError> {
+    pub(super) async fn export_step(&self, ask: &Ask, mut job: Job) -> Result<Step, ExchangeError> {
         let keeping = self.organization(&job.organization)?;
         let Some(commit) = job.commit else {
             self.let_writes_pass().await;
@@ -207,7 +202,8 @@ impl Exchange {
                 directory.of_organization(&job.organization).map(|l| l.patient).collect()
             }
             (_, named) => {
-                let listed = named.iter().filter_map(|id| self.listing_of(&job.organization, id).ok());
+                let listed =
+                    named.iter().filter_map(|id| self.listing_of(&job.organization, id).ok());
                 listed.map(|listing| listing.patient).collect()
             }
         };
@@ -236,8 +232,7 @@ impl Exchange {
         for patient in batch {
             let listing = self.directory().read().get(keeping.id(), *patient);
             // Whoever was registered after the export's commit is not in it.
-            let is_there =
-                snapshot.scan_current(keeping.ordinal, *patient, None).next().is_some();
+            let is_there = snapshot.scan_current(keeping.ordinal, *patient, None).next().is_some();
             let Some(listing) = listing.filter(|_| is_there) else { continue };
             match self.permit(ask, &listing, act, ClassSet::ALL).await {
                 Ok(permit) => {

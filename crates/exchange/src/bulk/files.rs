@@ -85,8 +85,7 @@ impl Spool {
         plain: &[u8],
     ) -> Result<(), ExchangeError> {
         let packed = zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(failed)?;
-        let sealed =
-            key.seal(&context(job, file, extent.chunks), &sizes::pad_compressed(packed));
+        let sealed = key.seal(&context(job, file, extent.chunks), &sizes::pad_compressed(packed));
         let length = u32::try_from(sealed.len())
             .map_err(|_| ExchangeError::Internal("a chunk is too long"))?;
         let mut out = self.open_for_writing(job, file)?;

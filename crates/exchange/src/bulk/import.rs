@@ -1,7 +1,7 @@
 //! `$import`.
-use serde::{Deserialize, Serialize};
 use super::{Step, job::Job};
 use crate::{Ask, Exchange, ExchangeError};
+use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Place {}
 impl Exchange {

@@ -358,9 +358,7 @@ impl Exchange {
                 let text = "for whoever asked for it to sign in and ask for its status";
                 BulkState::Waiting(text.into())
             }
-            ExchangeError::Suspended => {
-                BulkState::Waiting("for a suspension to be lifted".into())
-            }
+            ExchangeError::Suspended => BulkState::Waiting("for a suspension to be lifted".into()),
             other => {
                 let cause = other.to_string();
                 tracing::error!(job = %job.id, cause, "a bulk job failed");

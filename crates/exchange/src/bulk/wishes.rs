@@ -159,9 +159,8 @@ impl Wishes {
     /// The queries that a type's resources have to match one of, and what presents
     /// them. Parsed once a job.
     pub fn queries(&self) -> Queries {
-        let parsed = |of: &str, pairs: &[(String, String)]| {
-            parse_query(of, pairs, Handling::Lenient).ok()
-        };
+        let parsed =
+            |of: &str, pairs: &[(String, String)]| parse_query(of, pairs, Handling::Lenient).ok();
         let filters = self
             .filters
             .iter()
@@ -192,7 +191,11 @@ impl Queries {
     }
 
     /// The resource with the elements that were asked for.
-    pub fn present(&mut self, resource_type: &str, resource: serde_json::Value) -> serde_json::Value {
+    pub fn present(
+        &mut self,
+        resource_type: &str,
+        resource: serde_json::Value,
+    ) -> serde_json::Value {
         if self.elements.is_empty() {
             return resource;
         }
@@ -260,8 +263,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Wishes, Vec<Issue>> {
-        let pairs: Vec<_> =
-            pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let pairs: Vec<_> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Wishes::read(BulkLevel::Patient, &pairs, Handling::Strict)
     }
 

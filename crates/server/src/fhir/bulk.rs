@@ -270,7 +270,8 @@ fn finished(state: &AppState, job: &BulkJob) -> Response {
     });
     if job.kind == BulkKind::Import {
         let counts = job.written.iter().map(|(t, count)| json!({ "type": t, "count": count }));
-        manifest["extension"] = json!({ "written": counts.collect::<Vec<_>>(), "refused": job.refused });
+        manifest["extension"] =
+            json!({ "written": counts.collect::<Vec<_>>(), "refused": job.refused });
     }
     let mut response = Json(manifest).into_response();
     if let Ok(expires) = HeaderValue::from_str(&super::answer::http_date(job.expires)) {
@@ -307,11 +308,11 @@ async fn file(
 ) -> Result<Response, Failure> {
     let organization = organization_named(&organization)?;
     let number: u32 = file.parse().map_err(|_| Failure::not_found())?;
-    let mut chunks =
-        state.exchange.bulk_file(&ask, &organization, numbered(&job)?, number).await?;
+    let mut chunks = state.exchange.bulk_file(&ask, &organization, numbered(&job)?, number).await?;
     // What is damaged at its beginning is said so; later on the stream breaks off.
     let first = chunks.next().transpose()?;
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, ExchangeError>>(CHUNKS_AHEAD);
+    let (sender, receiver) =
+        tokio::sync::mpsc::channel::<Result<Bytes, ExchangeError>>(CHUNKS_AHEAD);
     // Opening blocks; it ends when the reader is gone.
     tokio::task::spawn_blocking(move || {
         for chunk in first.map(Ok).into_iter().chain(chunks) {

@@ -69,9 +69,10 @@ impl Backend<'_> {
     async fn poll(&self, status: &str) -> Answer {
         for _ in 0..TRIES {
             let answer = self.get(status).await;
-            let waits = answer.headers.get("x-progress").is_some_and(|progress| {
-                progress.to_str().unwrap().contains("waits for")
-            });
+            let waits = answer
+                .headers
+                .get("x-progress")
+                .is_some_and(|progress| progress.to_str().unwrap().contains("waits for"));
             if answer.status != StatusCode::ACCEPTED || waits {
                 return answer;
             }
@@ -187,7 +188,10 @@ async fn an_export_has_every_record_once_in_files_of_one_type_and_the_ledger_nam
     for resource in lines.values().flatten() {
         let name = format!("{}/{}", resource["resourceType"], resource["id"]);
         assert!(seen.insert(name), "each once");
-        assert!(!resource.to_string().contains("us-ssn") || !resource.to_string().contains("\"value\":\"9"));
+        assert!(
+            !resource.to_string().contains("us-ssn")
+                || !resource.to_string().contains("\"value\":\"9")
+        );
     }
 
     // What left stands in accesses, each after a release under the grant.
@@ -202,7 +206,9 @@ async fn an_export_has_every_record_once_in_files_of_one_type_and_the_ledger_nam
                 releases += usize::from(*patient != holdfast_base::PatientId::NONE);
             }
             Event::Access { relationship, touches, .. } if relationship != "intake" => {
-                touched.extend(touches.iter().map(|t| format!("\"{}\"/\"{}\"", t.resource_type, t.id)));
+                touched.extend(
+                    touches.iter().map(|t| format!("\"{}\"/\"{}\"", t.resource_type, t.id)),
+                );
             }
             Event::BulkJob { step, .. } => steps.push(step.clone()),
             _ => {}
@@ -239,7 +245,10 @@ async fn types_filters_elements_and_since_are_exact() {
         assert_eq!(done.status, StatusCode::OK, "{}", text(&done));
         let manifest = done.json();
         let lines = backend.lines(&manifest).await;
-        assert_eq!(backend.send(Method::DELETE, &status, &[], b"").await.status, StatusCode::ACCEPTED);
+        assert_eq!(
+            backend.send(Method::DELETE, &status, &[], b"").await.status,
+            StatusCode::ACCEPTED
+        );
         (manifest, lines)
     };
     let (whole, all) = run("_type=Patient,Encounter").await;
