@@ -211,12 +211,9 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Layer: failures become OperationOutcomes.
+/// Layer: failures become OperationOutcomes, and answers what is asked for.
 pub(crate) async fn as_outcome(context: RequestContext, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    render(response, |failure| {
-        crate::fhir::answer::body(&failure.outcome(context.request), false).into_response()
-    })
+    crate::fhir::speak::speak(context, request, next).await
 }
 
 /// Layer: failures become JSON.

@@ -18,6 +18,7 @@ mod caller;
 mod console;
 mod error;
 mod fhir;
+mod gzip;
 mod http;
 mod intake;
 mod ledger;

@@ -3,19 +3,24 @@
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use holdfast_base::Timestamp;
+use holdfast_fhir::xml::to_xml;
 use serde_json::Value;
 
-use super::negotiate::Wishes;
+use super::negotiate::{Format, Layout, Wishes};
 
-/// The media type of what we send (FHIR R4 http.html#mime-type).
-const MEDIA_TYPE: &str = "application/fhir+json; charset=utf-8";
+/// Marks an answer that is laid out as its request asks.
+#[derive(Clone, Copy)]
+pub(super) struct LaidOut;
 
-/// A resource as a body, on one line or indented.
-pub(crate) fn body(resource: &Value, pretty: bool) -> Response {
-    let bytes =
-        if pretty { serde_json::to_vec_pretty(resource) } else { serde_json::to_vec(resource) };
-    let media_type = HeaderValue::from_static(MEDIA_TYPE);
-    ([(header::CONTENT_TYPE, media_type)], bytes.unwrap_or_default()).into_response()
+/// A resource as a body.
+pub(crate) fn written(resource: &Value, layout: Layout) -> Response {
+    let bytes = match (layout.format, layout.pretty) {
+        (Format::Json, false) => serde_json::to_vec(resource).unwrap_or_default(),
+        (Format::Json, true) => serde_json::to_vec_pretty(resource).unwrap_or_default(),
+        (Format::Xml, pretty) => to_xml(resource, pretty).into_bytes(),
+    };
+    let media_type = HeaderValue::from_static(layout.format.media_type());
+    ([(header::CONTENT_TYPE, media_type)], bytes).into_response()
 }
 
 /// A resource with a status and headers.
@@ -25,9 +30,10 @@ pub(super) fn resource(
     resource: &Value,
     wishes: &Wishes,
 ) -> Response {
-    let mut response = body(resource, wishes.pretty);
+    let mut response = written(resource, wishes.layout);
     *response.status_mut() = status;
     response.headers_mut().extend(headers);
+    response.extensions_mut().insert(LaidOut);
     response
 }
 

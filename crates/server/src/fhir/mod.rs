@@ -7,11 +7,12 @@ pub(crate) mod answer;
 mod bulk;
 mod bundle;
 mod metadata;
-mod negotiate;
+pub(crate) mod negotiate;
 mod offered;
 pub(crate) mod operations;
 mod read;
 mod search;
+pub(crate) mod speak;
 mod write;
 
 use axum::Router;

@@ -22,11 +22,77 @@ pub(super) enum Returning {
     OperationOutcome,
 }
 
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    /// FHIR R4 json.html. What nobody chooses otherwise.
+    #[default]
+    Json,
+    /// FHIR R4 xml.html.
+    Xml,
+}
+
+impl Format {
+    /// The media type of what we send (http.html#mime-type).
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/fhir+json; charset=utf-8",
+            Self::Xml => "application/fhir+xml; charset=utf-8",
+        }
+    }
+
+    /// The format that goes by `name` in `_format`, `Accept` and `Content-Type`. A plus
+    /// sign that was not escaped in a query has become a space.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "json"
+            | "application/json"
+            | "application/fhir+json"
+            | "application/fhir json"
+            | "application/json+fhir"
+            | "text/json" => Some(Self::Json),
+            "xml"
+            | "application/xml"
+            | "application/fhir+xml"
+            | "application/fhir xml"
+            | "application/xml+fhir"
+            | "text/xml" => Some(Self::Xml),
+            _ => None,
+        }
+    }
+}
+
+/// How an answer is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Layout {
+    /// JSON or XML.
+    pub format: Format,
+    /// Indented: `_pretty=true`, or a browser asks.
+    pub pretty: bool,
+}
+
+impl Layout {
+    /// What `headers` and `pairs` ask for; `None` when it is nothing that we speak.
+    pub fn asked(headers: &HeaderMap, pairs: &[(String, String)]) -> Option<Self> {
+        let value = |name: &str| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        // `_format` goes over the header (http.html#mime-type).
+        let chosen = match value("_format") {
+            Some(format) => of_name(format)?,
+            None => accepted(headers)?,
+        };
+        let pretty = match value("_pretty") {
+            Some(wish) => wish == "true",
+            None => chosen.pretty,
+        };
+        Some(Self { pretty, ..chosen })
+    }
+}
+
 /// The wishes of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Wishes {
-    /// `_pretty=true`.
-    pub pretty: bool,
+    /// JSON or XML, indented or not.
+    pub layout: Layout,
     /// What to do with search parameters that are not known.
     pub handling: Handling,
     /// How much of what was written.
@@ -50,19 +116,13 @@ impl Wishes {
     /// # Errors
     /// 406 when nothing but what we do not speak is acceptable.
     pub fn of(headers: &HeaderMap, pairs: Vec<(String, String)>) -> Result<Self, Failure> {
-        let value = |name: &str| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        // `_format` goes over the header (http.html#mime-type).
-        let acceptable = match value("_format") {
-            Some(format) => is_json(format),
-            None => accepts_json(headers),
-        };
-        if !acceptable {
-            let text = "only JSON is spoken here: accept application/fhir+json";
-            return Err(Failure::new(StatusCode::NOT_ACCEPTABLE, "not-supported", text));
-        }
-        let pretty = value("_pretty") == Some("true");
+        let layout = Layout::asked(headers, &pairs).ok_or_else(|| {
+            let text = "JSON and XML of FHIR R4 are spoken here: accept application/fhir+json or \
+                        application/fhir+xml";
+            Failure::new(StatusCode::NOT_ACCEPTABLE, "not-supported", text)
+        })?;
         let (handling, returning) = preferences(headers);
-        Ok(Self { pretty, handling, returning, pairs })
+        Ok(Self { layout, handling, returning, pairs })
     }
 }
 
@@ -89,53 +149,100 @@ fn preferences(headers: &HeaderMap) -> (Handling, Returning) {
     (handling.unwrap_or(Handling::Strict), returning.unwrap_or_default())
 }
 
-/// Whether JSON is among what `Accept` allows (RFC 9110 section 12.5.1).
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let lines: Vec<_> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
-    let mut ranges = lines.iter().flat_map(|line| line.split(',')).map(str::trim).peekable();
-    if ranges.by_ref().all(str::is_empty) {
-        return true;
-    }
-    lines.iter().flat_map(|line| line.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let essence = parts.next().unwrap_or_default();
-        let mut refused = false;
-        for parameter in parts {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            match name.trim().to_ascii_lowercase().as_str() {
-                "q" => refused |= value.trim().parse::<f32>().is_ok_and(|q| q <= 0.0),
-                // R4 is the only version that is spoken.
-                "fhirversion" => {
-                    refused |= !matches!(value.trim().trim_matches('"'), "4.0" | "4.0.1")
-                }
-                _ => {}
-            }
-        }
-        !refused && (matches!(essence, "*/*" | "application/*") || is_json(essence))
+/// Whether the parameters of a media type name a version other than R4, the only one
+/// that is spoken (http.html#version-parameter).
+fn is_other_version<'a>(mut parameters: impl Iterator<Item = &'a str>) -> bool {
+    parameters.any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let r4 = matches!(value.trim().trim_matches('"'), "4.0" | "4.0.1");
+        name.trim().eq_ignore_ascii_case("fhirversion") && !r4
     })
 }
 
-/// The names that JSON goes by in `_format`, `Accept` and `Content-Type`. A plus
-/// sign that was not escaped in a query has become a space.
-fn is_json(name: &str) -> bool {
-    let essence = name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(
-        essence.as_str(),
-        "json"
-            | "application/json"
-            | "application/fhir+json"
-            | "application/fhir json"
-            | "text/json"
-    )
+/// The layout that a name stands for: browsers ask for HTML and get indented JSON.
+fn of_name(name: &str) -> Option<Layout> {
+    let mut parts = name.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    if is_other_version(parts) {
+        return None;
+    }
+    match essence.as_str() {
+        "html" | "text/html" => Some(Layout { pretty: true, ..Layout::default() }),
+        known => Format::named(known).map(|format| Layout { format, pretty: false }),
+    }
 }
 
-/// Refuses a body that its sender does not call JSON.
+/// What `Accept` likes best of what we speak (RFC 9110 section 12.5.1): the highest
+/// weight, then what stands first.
+fn accepted(headers: &HeaderMap) -> Option<Layout> {
+    let lines: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
+    let ranges: Vec<_> = lines
+        .iter()
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|range| !range.is_empty())
+        .enumerate()
+        .filter_map(|(place, range)| {
+            let mut parts = range.split(';').map(str::trim);
+            let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+            if is_other_version(parts.clone()) {
+                return None;
+            }
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+            Some((essence, weight.unwrap_or(1.0), place))
+        })
+        .collect();
+    if lines.iter().all(|line| line.trim().is_empty()) {
+        return Some(Layout::default());
+    }
+    // The range that fits a name most closely gives its weight.
+    let weight = |fits: fn(&str) -> bool, wide: &str| {
+        let named = ranges.iter().find(|(essence, ..)| fits(essence));
+        let wide = || ranges.iter().find(|(essence, ..)| essence == wide);
+        let any = || ranges.iter().find(|(essence, ..)| essence == "*/*");
+        named.or_else(wide).or_else(any).filter(|(_, weight, _)| *weight > 0.0)
+    };
+    let json = weight(|name| Format::named(name) == Some(Format::Json), "application/*");
+    let xml = weight(|name| Format::named(name) == Some(Format::Xml), "application/*");
+    let html = weight(|name| matches!(name, "text/html" | "application/xhtml+xml"), "text/*");
+    let choices = [
+        (json, Layout::default()),
+        (xml, Layout { format: Format::Xml, pretty: false }),
+        (html, Layout { pretty: true, ..Layout::default() }),
+    ];
+    let mut best: Option<(f32, usize, Layout)> = None;
+    for (range, layout) in choices {
+        let Some((_, weight, place)) = range else { continue };
+        if best.is_none_or(|(most, first, _)| (*weight, first) > (most, *place)) {
+            best = Some((*weight, *place, layout));
+        }
+    }
+    best.map(|(_, _, layout)| layout)
+}
+
+/// The format that a body is said to be in; `None` when it is none of ours.
+pub(crate) fn format_of_body(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let mut parts = value.split(';').map(str::trim);
+    let format = Format::named(&parts.next()?.to_ascii_lowercase())?;
+    let other_characters = parts.clone().any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"').to_ascii_lowercase();
+        name.trim().eq_ignore_ascii_case("charset")
+            && !matches!(value.as_str(), "utf-8" | "utf8" | "us-ascii")
+    });
+    (!other_characters && !is_other_version(parts)).then_some(format)
+}
+
+/// Refuses a body that its sender does not call a document of FHIR R4, in JSON or XML:
+/// [`Payload`](crate::body::Payload) makes JSON of XML.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
-    match crate::body::media_type(headers) {
-        Some(name) if is_json(&name) => Ok(()),
-        _ => {
-            let text = "send the body as application/fhir+json";
+    match format_of_body(headers) {
+        Some(_) => Ok(()),
+        None => {
+            let text = "send the body as application/fhir+json or application/fhir+xml, \
+                        FHIR R4, in UTF-8";
             Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", text))
         }
     }
@@ -177,31 +284,67 @@ mod tests {
         headers
     }
 
+    const JSON: Layout = Layout { format: Format::Json, pretty: false };
+    const XML: Layout = Layout { format: Format::Xml, pretty: false };
+    const PAGE: Layout = Layout { format: Format::Json, pretty: true };
+
     #[test]
-    fn json_is_sent_to_whoever_accepts_it_and_nothing_else_is() {
+    fn what_is_liked_best_is_sent() {
         let check = |accept: &str, expected| {
-            assert_eq!(accepts_json(&headers(&[("accept", accept)])), expected, "{accept}");
+            assert_eq!(accepted(&headers(&[("accept", accept)])), expected, "{accept}");
         };
-        assert!(accepts_json(&HeaderMap::new()));
-        check("", true);
-        check("*/*", true);
-        check("application/fhir+json", true);
-        check("application/fhir+json; fhirVersion=4.0", true);
-        check("application/fhir+json; fhirVersion=5.0", false);
-        check("text/html,application/xhtml+xml,*/*;q=0.8", true);
-        check("application/json;q=0", false);
-        check("application/fhir+xml", false);
-        check("text/html", false);
+        assert_eq!(accepted(&HeaderMap::new()), Some(JSON));
+        check("", Some(JSON));
+        check("*/*", Some(JSON));
+        check("application/*", Some(JSON));
+        check("application/fhir+json", Some(JSON));
+        check("application/fhir+xml", Some(XML));
+        check("Application/XML; charset=utf-8", Some(XML));
+        check("application/xml+fhir", Some(XML));
+        check("application/fhir+xml, application/fhir+json", Some(XML));
+        check("application/fhir+json, application/fhir+xml", Some(JSON));
+        check("application/fhir+json;q=0.5, application/fhir+xml;q=0.9", Some(XML));
+        check("application/fhir+xml;q=0.5, */*;q=0.1", Some(XML));
+        check("application/json;q=0, */*", Some(XML));
+        check("application/fhir+json; fhirVersion=4.0", Some(JSON));
+        check("application/fhir+xml; fhirVersion=\"4.0.1\"", Some(XML));
+        check("application/fhir+json; fhirVersion=5.0", None);
+        check("application/fhir+json; fhirVersion=5.0, application/fhir+xml", Some(XML));
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(PAGE));
+        check("text/html", Some(PAGE));
+        check("application/json;q=0", None);
+        check("application/pdf", None);
+        check("text/turtle", None);
+        check("nonsense", None);
     }
 
     #[test]
     fn format_goes_over_the_header() {
-        let pair = |value: &str| vec![("_format".to_owned(), value.to_owned())];
-        let xml = headers(&[("accept", "application/fhir+xml")]);
-        assert!(Wishes::of(&xml, pair("json")).is_ok());
-        assert!(Wishes::of(&xml, pair("application/fhir json")).is_ok());
-        let refused = Wishes::of(&HeaderMap::new(), pair("xml")).expect_err("refused");
+        let check = |value: &str, expected| {
+            let pairs = [("_format".to_owned(), value.to_owned())];
+            let other = headers(&[("accept", "application/pdf")]);
+            assert_eq!(Layout::asked(&other, &pairs), expected, "{value}");
+        };
+        for json in ["json", "application/json", "application/fhir+json", "application/fhir json"] {
+            check(json, Some(JSON));
+        }
+        for xml in ["xml", "text/xml", "application/xml", "application/fhir+xml"] {
+            check(xml, Some(XML));
+        }
+        check("html", Some(PAGE));
+        check("ttl", None);
+        check("", None);
+        let pairs = vec![("_format".to_owned(), "ttl".to_owned())];
+        let refused = Wishes::of(&HeaderMap::new(), pairs).expect_err("refused");
         assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE);
+    }
+
+    #[test]
+    fn pretty_is_what_is_said_and_otherwise_for_browsers() {
+        let pairs = |value: &str| [("_pretty".to_owned(), value.to_owned())];
+        let page = headers(&[("accept", "text/html")]);
+        assert_eq!(Layout::asked(&page, &pairs("false")), Some(JSON));
+        assert_eq!(Layout::asked(&HeaderMap::new(), &pairs("true")), Some(PAGE));
     }
 
     #[test]
@@ -250,14 +393,19 @@ mod tests {
     }
 
     #[test]
-    fn a_body_must_be_called_json() {
-        assert!(
-            require_json(&headers(&[("content-type", "application/fhir+json; charset=utf-8")]))
-                .is_ok()
-        );
-        for refused in [&[][..], &[("content-type", "application/fhir+xml")]] {
-            let failure = require_json(&headers(refused)).expect_err("refused");
-            assert_eq!(failure.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
+    fn a_body_must_be_called_what_it_is() {
+        let check = |called: &str, expected| {
+            let headers = headers(&[("content-type", called)]);
+            assert_eq!(format_of_body(&headers), expected, "{called}");
+            assert_eq!(require_json(&headers).is_ok(), expected.is_some());
+        };
+        check("application/fhir+json; charset=utf-8", Some(Format::Json));
+        check("application/fhir+json; charset=\"UTF-8\"; fhirVersion=4.0", Some(Format::Json));
+        check("text/xml", Some(Format::Xml));
+        check("application/fhir+xml; charset=iso-8859-1", None);
+        check("application/fhir+json; fhirVersion=3.0", None);
+        check("application/x-www-form-urlencoded", None);
+        let failure = require_json(&HeaderMap::new()).expect_err("refused");
+        assert_eq!(failure.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
 }

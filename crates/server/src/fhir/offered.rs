@@ -21,7 +21,7 @@ pub(crate) const OFFERED: Offered = Offered {
     reverse_include: false,
     system_parameters: &[],
     compartments: &[],
-    formats: &["application/fhir+json", "json"],
+    formats: &["application/fhir+json", "application/fhir+xml", "json", "xml"],
     patch_formats: &[],
     operations: OPERATIONS,
     instantiates: &[],

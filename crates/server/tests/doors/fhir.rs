@@ -171,8 +171,8 @@ async fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
     check(get.clone(), "/Observation?value-string:contains=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?_page=Zebulon".into(), &[], None, 400).await;
     check(get.clone(), "/Patient?name=%FF".into(), &[], None, 400).await;
-    check(get.clone(), "/Patient?_format=xml".into(), &[], None, 406).await;
-    check(get.clone(), "/Patient".into(), &[("accept", "application/fhir+xml")], None, 406).await;
+    check(get.clone(), "/Patient?_format=ttl".into(), &[], None, 406).await;
+    check(get.clone(), "/Patient".into(), &[("accept", "text/turtle")], None, 406).await;
     check(get, "/Patient".into(), &[("x-purpose", "Zebulon")], None, 400).await;
     let wrong = json!({ "resourceType": "Observation", "status": "Zebulon" });
     let outcome = check(Method::POST, "/Observation".into(), &[], Some(wrong), 422).await;

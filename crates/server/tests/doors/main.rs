@@ -6,6 +6,7 @@ mod bulk;
 mod console;
 mod fhir;
 mod operations_everything;
+mod form;
 mod ops;
 mod routes;
 mod wire;
