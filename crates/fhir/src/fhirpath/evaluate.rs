@@ -1,233 +1,369 @@
 //! Expression tree and document to items. The schema goes along, so that a
 //! choice is found by its base name and every item knows its type.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use serde_json::Value;
 
-use super::{Expr, Expression};
+use super::expr::{Expr, Function, TypeName, TypeTest};
+use super::item::{Item, Node};
+use super::quantity::Quantity;
+use super::{Environment, EvaluateError};
 use crate::definitions;
-use crate::reference::reference_type;
-use crate::schema::NodeId;
 
-/// A place in a document, with its type.
-#[derive(Debug, Clone, Copy)]
-pub struct Node<'a> {
-    /// The JSON value; `Null` when a primitive has only extensions.
-    pub value: &'a Value,
-    /// `id` and `extension` of a primitive (the `_name` property).
-    pub sibling: Option<&'a Value>,
-    /// FHIR type code.
-    pub type_code: &'static str,
-    /// Value set of a required binding; empty when there is none.
-    pub value_set: &'static str,
-    schema: Option<NodeId>,
+pub(super) type Items<'a> = Vec<Item<'a>>;
+pub(super) type Outcome<T = ()> = Result<T, EvaluateError>;
+
+/// The types of the namespace `System`.
+const SYSTEM_TYPES: [&str; 9] =
+    ["Boolean", "Integer", "Decimal", "String", "Date", "DateTime", "Time", "Quantity", "Any"];
+
+/// How what is not quite right is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// As every server does for search: `as` filters, nothing fails.
+    Search,
+    /// As the specification has it.
+    Language,
 }
 
-/// What an expression gives.
-#[derive(Debug, Clone, Copy)]
-pub enum Item<'a> {
-    /// A part of the document.
-    Node(Node<'a>),
-    /// The outcome of a test.
-    Boolean(bool),
-    /// A literal of the expression.
-    Text(&'a str),
-    /// What a reference points to, when only its type is known.
-    Resolved(&'a str),
+/// What `$this`, `$index` and `$total` are.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a, 's> {
+    pub this: &'s [Item<'a>],
+    pub index: Option<usize>,
+    pub total: Option<&'s [Item<'a>]>,
 }
 
-impl Item<'_> {
-    /// The item as JSON; what a reference points to is null.
-    pub fn to_value(&self) -> Value {
-        match self {
-            Self::Node(node) => node.value.clone(),
-            Self::Boolean(value) => Value::Bool(*value),
-            Self::Text(text) => Value::String((*text).to_owned()),
-            Self::Resolved(_) => Value::Null,
+impl<'a, 's> Scope<'a, 's> {
+    pub fn of(this: &'s [Item<'a>]) -> Self {
+        Self { this, index: None, total: None }
+    }
+
+    pub fn item(self, item: &'s Item<'a>, index: usize) -> Self {
+        Self { this: std::slice::from_ref(item), index: Some(index), total: self.total }
+    }
+}
+
+/// One evaluation.
+pub(super) struct Evaluator<'a, 'e> {
+    pub env: &'e Environment<'a>,
+    pub mode: Mode,
+    /// The resource that the focus stands in.
+    pub resource: &'a Value,
+    pub focus: &'e [Item<'a>],
+    pub steps_left: Cell<u64>,
+}
+
+impl<'a> Evaluator<'a, '_> {
+    /// Takes so many steps of what is allowed.
+    pub fn charge(&self, steps: usize) -> Outcome {
+        let left = self.steps_left.get().checked_sub(steps as u64);
+        self.steps_left.set(left.ok_or(EvaluateError::TooMuchWork)?);
+        Ok(())
+    }
+
+    pub fn is_search(&self) -> bool {
+        self.mode == Mode::Search
+    }
+
+    /// What `expr` gives.
+    pub fn collect(&self, expr: &'a Expr, scope: Scope<'a, '_>) -> Outcome<Items<'a>> {
+        let mut out = Vec::new();
+        self.eval(expr, scope, &mut out)?;
+        Ok(out)
+    }
+
+    /// Calls `work` with what `input` gives, or with `$this` where there is no input.
+    pub fn with_input<T>(
+        &self,
+        input: Option<&'a Expr>,
+        scope: Scope<'a, '_>,
+        work: impl FnOnce(&[Item<'a>]) -> Outcome<T>,
+    ) -> Outcome<T> {
+        match input {
+            None | Some(Expr::This) => work(scope.this),
+            Some(Expr::Type(name)) if self.is_all(scope.this, name) => work(scope.this),
+            Some(input) => work(&self.collect(input, scope)?),
         }
     }
 
-    fn is_a(&self, name: &str) -> bool {
-        match self {
-            Self::Node(node) => definitions().is_a(node.type_code, name),
-            Self::Resolved(kind) => definitions().is_a(kind, name),
-            Self::Boolean(_) => matches!(name, "boolean" | "Boolean"),
-            Self::Text(_) => matches!(name, "string" | "String"),
+    fn is_all(&self, items: &[Item<'a>], name: &str) -> bool {
+        items.iter().all(|item| is_named(item, name))
+    }
+
+    /// Adds what `expr` gives to `out`.
+    pub fn eval(&self, expr: &'a Expr, scope: Scope<'a, '_>, out: &mut Items<'a>) -> Outcome {
+        self.charge(1)?;
+        match expr {
+            Expr::This => {
+                self.charge(scope.this.len())?;
+                out.extend_from_slice(scope.this);
+            }
+            Expr::Index => out.extend(scope.index.map(|index| Item::Integer(index as i64))),
+            Expr::Total => out.extend_from_slice(scope.total.unwrap_or_default()),
+            Expr::Empty => {}
+            Expr::Boolean(value) => out.push(Item::Boolean(*value)),
+            Expr::Integer(value) => out.push(Item::Integer(*value)),
+            Expr::Decimal(value) => out.push(Item::Decimal(*value)),
+            Expr::Text(text, _) => out.push(Item::Text(Cow::Borrowed(text))),
+            Expr::Temporal(at) => out.push(Item::Temporal(*at)),
+            Expr::Quantity(value, unit) => {
+                let unit = Cow::Borrowed(unit.as_str());
+                out.push(Item::Quantity(Box::new(Quantity { value: *value, unit })));
+            }
+            Expr::Variable(name) => self.variable(name, out)?,
+            Expr::Type(name) => {
+                let before = out.len();
+                out.extend(scope.this.iter().filter(|item| is_named(item, name)).cloned());
+                if self.env.is_strict && out.len() == before && !scope.this.is_empty() {
+                    return Err(EvaluateError::UnknownElement { name: name.clone() });
+                }
+            }
+            Expr::Path(base, names) => {
+                return self.with_input(base.as_deref(), scope, |items| {
+                    items.iter().try_for_each(|item| self.walk(item, names, out))
+                });
+            }
+            Expr::At(base, place) => {
+                self.refuse_unordered(base)?;
+                let place = self.collect(place, scope)?;
+                let Some(place) = self.integer(&place, "[]")? else { return Ok(()) };
+                return self.with_input(Some(base), scope, |items| {
+                    let found = usize::try_from(place).ok().and_then(|place| items.get(place));
+                    out.extend(found.cloned());
+                    Ok(())
+                });
+            }
+            Expr::Call(input, function, arguments) => {
+                if matches!(
+                    function,
+                    Function::Skip
+                        | Function::Take
+                        | Function::First
+                        | Function::Last
+                        | Function::Tail
+                ) && let Some(input) = input
+                {
+                    self.refuse_unordered(input)?;
+                }
+                return self.with_input(input.as_deref(), scope, |items| {
+                    self.charge(items.len())?;
+                    self.call(*function, items, arguments, scope, out)
+                });
+            }
+            Expr::Typed(input, test, name) => {
+                return self.with_input(input.as_deref(), scope, |items| {
+                    self.typed(items, *test, name, out)
+                });
+            }
+            Expr::Negate(inner) => {
+                let items = self.collect(inner, scope)?;
+                out.extend(self.negate(&items)?);
+            }
+            Expr::Plus(inner) => {
+                let items = self.collect(inner, scope)?;
+                if let Some(item) = self.single(&items, "+")? {
+                    self.need_number(&item.system(), "+")?;
+                    out.push(item.clone());
+                }
+            }
+            Expr::Binary(operator, left, right) => {
+                self.binary(*operator, left, right, scope, out)?
+            }
+            Expr::Union(parts) if self.is_search() => {
+                parts.iter().try_for_each(|part| self.eval(part, scope, out))?;
+            }
+            Expr::Union(parts) => {
+                let mut items = Vec::new();
+                parts.iter().try_for_each(|part| self.eval(part, scope, &mut items))?;
+                self.distinct(items, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_unordered(&self, input: &Expr) -> Outcome {
+        if self.env.is_strict && input.is_unordered() {
+            Err(EvaluateError::NoOrder)
+        } else {
+            Ok(())
         }
     }
 
-    fn equals(&self, other: &Self) -> bool {
-        fn text<'b>(item: &'b Item<'_>) -> Option<&'b str> {
-            match item {
-                Item::Node(node) => node.value.as_str(),
-                Item::Text(text) => Some(text),
-                _ => None,
+    /// Adds what stands at `names` below `item`.
+    fn walk(&self, item: &Item<'a>, names: &[String], out: &mut Items<'a>) -> Outcome {
+        let Some((name, rest)) = names.split_first() else {
+            out.push(item.clone());
+            return Ok(());
+        };
+        let node = match item {
+            Item::Node(node) => node,
+            Item::Type { namespace, name: own } => {
+                let text = match name.as_str() {
+                    "namespace" => namespace,
+                    "name" => own,
+                    _ => return self.no_element(name),
+                };
+                return self.walk(&Item::Text(Cow::Borrowed(text)), rest, out);
             }
-        }
-        fn boolean(item: &Item<'_>) -> Option<bool> {
-            match item {
-                Item::Node(node) => node.value.as_bool(),
-                Item::Boolean(value) => Some(*value),
-                _ => None,
+            Item::Quantity(quantity) => {
+                let part = match name.as_str() {
+                    "value" => Item::Decimal(quantity.value),
+                    "unit" | "code" => Item::Text(quantity.unit.clone()),
+                    _ => return self.no_element(name),
+                };
+                return self.walk(&part, rest, out);
             }
+            Item::Resolved(_) => return Ok(()),
+            _ => return self.no_element(name),
+        };
+        let mut failure = Ok(());
+        let mut count = 0;
+        let is_known = node.each_child(name, &mut |child| {
+            count += 1;
+            if rest.is_empty() {
+                out.push(Item::Node(child));
+            } else if failure.is_ok() {
+                failure = self.walk(&Item::Node(child), rest, out);
+            }
+        });
+        self.charge(count)?;
+        if is_known { failure } else { self.no_element(name) }
+    }
+
+    fn no_element(&self, name: &str) -> Outcome {
+        if self.env.is_strict {
+            return Err(EvaluateError::UnknownElement { name: name.to_owned() });
         }
-        match (self, other) {
-            (Self::Node(a), Self::Node(b)) => a.value == b.value,
-            _ => match (text(self), text(other)) {
-                (Some(a), Some(b)) => a == b,
-                _ => boolean(self).is_some() && boolean(self) == boolean(other),
+        Ok(())
+    }
+
+    fn variable(&self, name: &str, out: &mut Items<'a>) -> Outcome {
+        let own = self.env.variables.iter().rev().find(|(known, _)| known == name);
+        let url = |base: &str, rest: &str| Item::Text(Cow::Owned(format!("{base}{rest}")));
+        let root = || self.env.root_resource.unwrap_or(self.resource);
+        match name {
+            _ if own.is_some() => {
+                out.extend(own.into_iter().flat_map(|(_, items)| items.iter().cloned()));
+            }
+            "resource" => out.extend(Node::resource(self.resource).map(Item::Node)),
+            "rootResource" => out.extend(Node::resource(root()).map(Item::Node)),
+            "context" => out.extend_from_slice(self.focus),
+            "ucum" => out.push(Item::Text(Cow::Borrowed(crate::ucum::UCUM_SYSTEM))),
+            "sct" => out.push(Item::Text(Cow::Borrowed("http://snomed.info/sct"))),
+            "loinc" => out.push(Item::Text(Cow::Borrowed("http://loinc.org"))),
+            _ => match (name.strip_prefix("vs-"), name.strip_prefix("ext-")) {
+                (Some(rest), _) => out.push(url("http://hl7.org/fhir/ValueSet/", rest)),
+                (_, Some(rest)) => out.push(url("http://hl7.org/fhir/StructureDefinition/", rest)),
+                _ => return Err(EvaluateError::UnknownVariable { name: name.to_owned() }),
             },
         }
-    }
-}
-
-impl<'a> Node<'a> {
-    /// The root of `resource`; `None` when its type is not known.
-    pub fn resource(resource: &'a Value) -> Option<Self> {
-        let name = resource["resourceType"].as_str()?;
-        let kind = definitions().type_definition(name)?;
-        let schema = definitions().schema().root(kind.name);
-        Some(Self { value: resource, sibling: None, type_code: kind.name, value_set: "", schema })
+        Ok(())
     }
 
-    /// The children called `name`: list items one by one, a choice by its base name.
-    pub fn children(&self, name: &str) -> Vec<Node<'a>> {
-        let mut found = Vec::new();
-        let Some(schema) = self.schema.map(|id| definitions().schema().node(id)) else {
-            return found;
+    /// `is`, `as` and `ofType`. Where the language is meant, `as` and `ofType`
+    /// take a primitive of just that type, as the published test suite has it:
+    /// a `code` is a `string`, but `ofType(string)` does not give it.
+    fn typed(
+        &self,
+        items: &[Item<'a>],
+        test: TypeTest,
+        name: &TypeName,
+        out: &mut Items<'a>,
+    ) -> Outcome {
+        let is_known = match name.system {
+            Some(true) => SYSTEM_TYPES.contains(&name.name.as_str()),
+            Some(false) => definitions().type_definition(&name.name).is_some(),
+            None => {
+                SYSTEM_TYPES.contains(&name.name.as_str())
+                    || definitions().type_definition(&name.name).is_some()
+            }
         };
-        for property in schema.named(name) {
-            let value = self.value.get(&property.json);
-            let is_primitive = property.node.is_none() && property.type_code != "Resource";
-            let sibling = self.value.get(&property.sibling).filter(|_| is_primitive);
-            if value.is_none() && sibling.is_none() {
-                continue;
+        if !is_known && !self.is_search() {
+            return Err(EvaluateError::UnknownType { name: name.name.clone() });
+        }
+        if test != TypeTest::OfType && items.len() > 1 && !self.is_search() {
+            return Err(EvaluateError::ManyItems { operation: "is and as" });
+        }
+        if test == TypeTest::Is {
+            out.extend(items.first().map(|item| Item::Boolean(self.is_a(item, name, false))));
+            return Ok(());
+        }
+        let before = out.len();
+        let is_exact = !self.is_search();
+        out.extend(items.iter().filter(|item| self.is_a(item, name, is_exact)).cloned());
+        let can_never_be = test == TypeTest::As && out.len() == before && !items.is_empty();
+        if self.env.is_strict && can_never_be {
+            return Err(EvaluateError::WrongType { operation: "as" });
+        }
+        Ok(())
+    }
+
+    fn is_a(&self, item: &Item<'a>, wanted: &TypeName, is_exact: bool) -> bool {
+        let (namespace, name) = item.type_of();
+        let wanted_name = wanted.name.as_str();
+        if namespace == "System" {
+            let is_search_name = self.is_search()
+                && matches!((name, wanted_name), ("Boolean", "boolean") | ("String", "string"));
+            return wanted.system != Some(false) && (name == wanted_name || is_search_name);
+        }
+        let is_primitive = matches!(item, Item::Node(node) if node.is_primitive());
+        if wanted.system == Some(true) {
+            false
+        } else if is_exact && is_primitive {
+            name == wanted_name
+        } else {
+            definitions().is_a(name, wanted_name)
+        }
+    }
+
+    /// The only item, if there is one.
+    pub fn single<'i>(
+        &self,
+        items: &'i [Item<'a>],
+        operation: &'static str,
+    ) -> Outcome<Option<&'i Item<'a>>> {
+        match items {
+            [] => Ok(None),
+            [item] => Ok(Some(item)),
+            [first, ..] if self.is_search() => Ok(Some(first)),
+            _ => Err(EvaluateError::ManyItems { operation }),
+        }
+    }
+
+    pub fn integer(&self, items: &[Item<'a>], operation: &'static str) -> Outcome<Option<i64>> {
+        match self.single(items, operation)?.map(Item::system) {
+            None => Ok(None),
+            Some(Item::Integer(value)) => Ok(Some(value)),
+            Some(Item::Decimal(number)) if number.to_integer().is_some() => Ok(number.to_integer()),
+            Some(_) => Err(EvaluateError::WrongType { operation }),
+        }
+    }
+
+    /// Singleton evaluation of collections (N1, section 4.5): one item that is
+    /// no Boolean stands for true.
+    pub fn truth(&self, items: &[Item<'a>]) -> Outcome<Option<bool>> {
+        Ok(match items {
+            [] => None,
+            [Item::Boolean(value)] => Some(*value),
+            [Item::Node(node)] if node.type_code == "boolean" => {
+                Some(node.value.as_bool().unwrap_or(true))
             }
-            let list = |value: Option<&'a Value>| match value {
-                Some(Value::Array(items)) => items.iter().map(Some).collect(),
-                other => vec![other],
-            };
-            let (values, siblings) = (list(value), list(sibling));
-            for place in 0..values.len().max(siblings.len()) {
-                let value = values.get(place).copied().flatten();
-                let sibling =
-                    siblings.get(place).copied().flatten().filter(|extra| extra.is_object());
-                if value.is_none_or(Value::is_null) && sibling.is_none() {
-                    continue;
-                }
-                let value = value.unwrap_or(&Value::Null);
-                if property.type_code == "Resource" {
-                    found.extend(Node::resource(value));
-                    continue;
-                }
-                let value_set = schema.elements[property.element].value_set;
-                let (type_code, schema) = (property.type_code, property.node);
-                found.push(Node { value, sibling, type_code, value_set, schema });
-            }
-        }
-        found
+            [_] => Some(true),
+            _ if self.is_search() => Some(true),
+            _ => return Err(EvaluateError::ManyItems { operation: "condition" }),
+        })
     }
 
-    fn extensions(&self) -> Vec<Node<'a>> {
-        let holder = if self.schema.is_some() { Some(self.value) } else { self.sibling };
-        let list = holder.and_then(|holder| holder["extension"].as_array());
-        let schema = definitions().schema().root("Extension");
-        list.into_iter()
-            .flatten()
-            .map(|value| Node {
-                value,
-                sibling: None,
-                type_code: "Extension",
-                value_set: "",
-                schema,
-            })
-            .collect()
+    /// Whether `test` holds for an item.
+    pub fn holds(&self, test: &'a Expr, scope: Scope<'a, '_>) -> Outcome<bool> {
+        Ok(self.truth(&self.collect(test, scope)?)? == Some(true))
     }
 }
 
-impl Expression {
-    /// What the expression finds in `resource`, in document order; nothing when
-    /// the resource's type is not known.
-    pub fn evaluate<'a>(&'a self, resource: &'a Value) -> Vec<Item<'a>> {
-        let Some(root) = Node::resource(resource) else { return Vec::new() };
-        evaluate(&self.0, Item::Node(root), resource)
-    }
-}
-
-fn evaluate<'a>(expr: &'a Expr, this: Item<'a>, root: &'a Value) -> Vec<Item<'a>> {
-    let all = |inner: &'a Expr| evaluate(inner, this, root);
-    let flag = |value: bool| vec![Item::Boolean(value)];
-    match expr {
-        Expr::This => vec![this],
-        Expr::Type(name) => Some(this).filter(|item| item.is_a(name)).into_iter().collect(),
-        Expr::Text(text) => vec![Item::Text(text)],
-        Expr::Boolean(value) => flag(*value),
-        Expr::Child(inner, name) => {
-            let children = |node: Node<'a>| node.children(name).into_iter().map(Item::Node);
-            nodes(all(inner)).flat_map(children).collect()
-        }
-        Expr::Index(inner, place) => all(inner).into_iter().skip(*place).take(1).collect(),
-        Expr::Where(inner, test) => {
-            all(inner).into_iter().filter(|item| holds(&evaluate(test, *item, root))).collect()
-        }
-        Expr::Exists(inner) => flag(!all(inner).is_empty()),
-        Expr::Resolve(inner) => nodes(all(inner)).filter_map(|node| resolve(node, root)).collect(),
-        Expr::Extension(inner, url) => {
-            nodes(all(inner)).flat_map(|node| extensions(node, url)).map(Item::Node).collect()
-        }
-        Expr::HasExtension(inner, url) => {
-            flag(nodes(all(inner)).any(|node| extensions(node, url).next().is_some()))
-        }
-        Expr::As(inner, name) => all(inner).into_iter().filter(|item| item.is_a(name)).collect(),
-        Expr::Is(inner, name) => match all(inner).first() {
-            Some(item) => flag(item.is_a(name)),
-            None => Vec::new(),
-        },
-        Expr::Equal(left, right) => compare(&all(left), &all(right)).map_or_else(Vec::new, flag),
-        Expr::NotEqual(left, right) => {
-            compare(&all(left), &all(right)).map_or_else(Vec::new, |equal| flag(!equal))
-        }
-        Expr::And(left, right) => flag(holds(&all(left)) && holds(&all(right))),
-        Expr::Or(left, right) => flag(holds(&all(left)) || holds(&all(right))),
-        Expr::Union(parts) => parts.iter().flat_map(all).collect(),
-    }
-}
-
-fn nodes<'a>(items: Vec<Item<'a>>) -> impl Iterator<Item = Node<'a>> {
-    items.into_iter().filter_map(|item| match item {
-        Item::Node(node) => Some(node),
-        _ => None,
-    })
-}
-
-fn extensions<'a>(node: Node<'a>, url: &str) -> impl Iterator<Item = Node<'a>> {
-    node.extensions().into_iter().filter(move |extension| extension.value["url"] == *url)
-}
-
-/// Whether a test is met; an empty collection is not.
-fn holds(items: &[Item<'_>]) -> bool {
-    match items {
-        [] => false,
-        [Item::Boolean(value)] => *value,
-        [Item::Node(node)] => node.value.as_bool().unwrap_or(true),
-        _ => true,
-    }
-}
-
-/// `None` when a side is empty, as FHIRPath has it.
-fn compare(left: &[Item<'_>], right: &[Item<'_>]) -> Option<bool> {
-    if left.is_empty() || right.is_empty() {
-        return None;
-    }
-    Some(left.len() == right.len() && left.iter().zip(right).all(|(a, b)| a.equals(b)))
-}
-
-fn resolve<'a>(node: Node<'a>, root: &'a Value) -> Option<Item<'a>> {
-    let reference = node.value.as_str().or_else(|| node.value["reference"].as_str());
-    if let Some(id) = reference.and_then(|reference| reference.strip_prefix('#')) {
-        let mut contained = root["contained"].as_array()?.iter();
-        let target = contained.find(|resource| resource["id"] == *id)?;
-        return Node::resource(target).map(Item::Node);
-    }
-    let named = || node.value["type"].as_str().filter(|name| definitions().is_resource_type(name));
-    reference.and_then(reference_type).or_else(named).map(Item::Resolved)
+fn is_named(item: &Item<'_>, name: &str) -> bool {
+    let (namespace, own) = item.type_of();
+    namespace == "FHIR" && (own == name || definitions().is_a(own, name))
 }

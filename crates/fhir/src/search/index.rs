@@ -64,7 +64,7 @@ pub fn index(resource: &Value) -> Vec<IndexEntry> {
             match item {
                 Item::Node(node) => add_values(parameter.kind, &node, &mut add),
                 Item::Boolean(value) => add(token(None, if value { "true" } else { "false" })),
-                Item::Text(_) | Item::Resolved(_) => {}
+                _ => {}
             }
         }
     }
