@@ -33,6 +33,18 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Treatment,
+        Self::EmergencyTreatment,
+        Self::PatientRequest,
+        Self::Operations,
+        Self::SystemAdministration,
+        Self::Research,
+        Self::PublicHealth,
+        Self::Compliance,
+    ];
+
     /// The ActReason code.
     pub fn code(self) -> &'static str {
         match self {
@@ -49,18 +61,7 @@ impl Purpose {
 
     /// The purpose with this ActReason code.
     pub fn from_code(code: &str) -> Option<Self> {
-        [
-            Self::Treatment,
-            Self::EmergencyTreatment,
-            Self::PatientRequest,
-            Self::Operations,
-            Self::SystemAdministration,
-            Self::Research,
-            Self::PublicHealth,
-            Self::Compliance,
-        ]
-        .into_iter()
-        .find(|purpose| purpose.code() == code)
+        Self::ALL.into_iter().find(|purpose| purpose.code() == code)
     }
 }
 

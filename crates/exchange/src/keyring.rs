@@ -64,15 +64,17 @@ impl Keyring {
         if held.len() >= KEYS_COUNT_MAX {
             self.drop_those(&mut held, now, |_, _| true);
         }
-        self.drop_those(&mut held, now, |other, _| *other == slot);
         let until = now.plus_millis(KEY_LIFE_MS);
-        held.insert(slot, Held { keys, until, actor, used: false });
+        let former = held.insert(slot.clone(), Held { keys, until, actor, used: false });
+        former.into_iter().for_each(|former| self.note_dropped(slot.clone(), former, now));
     }
 
     /// Notes that an entry says what a session's keys of `patient` were used for.
     pub fn mark_used(&self, session: SessionId, organization: &OrganizationId, patient: PatientId) {
-        for (((owner, of, _), keeping), entry) in self.held.lock().iter_mut() {
-            if *owner == session && *of == patient && keeping == organization {
+        let mut held = self.held.lock();
+        let slot = |purpose| ((session, patient, purpose), organization.clone());
+        for purpose in Purpose::ALL {
+            if let Some(entry) = held.get_mut(&slot(purpose)) {
                 entry.used = true;
             }
         }
@@ -115,13 +117,18 @@ impl Keyring {
         which: impl Fn(&Slot, &Held) -> bool,
     ) {
         let drops = |slot: &Slot, entry: &mut Held| which(slot, entry);
-        for (((_, patient, _), organization), entry) in held.extract_if(drops) {
-            if !entry.used && patient != PatientId::NONE {
-                // It was over when its time was, however late that is noticed.
-                let at = now.min(entry.until);
-                let Held { actor, .. } = entry;
-                self.unused.lock().push(Unused { at, actor, organization, patient });
-            }
+        for (slot, entry) in held.extract_if(drops) {
+            self.note_dropped(slot, entry, now);
+        }
+    }
+
+    fn note_dropped(&self, slot: Slot, entry: Held, now: Timestamp) {
+        let ((_, patient, _), organization) = slot;
+        if !entry.used && patient != PatientId::NONE {
+            // It was over when its time was, however late that is noticed.
+            let at = now.min(entry.until);
+            let Held { actor, .. } = entry;
+            self.unused.lock().push(Unused { at, actor, organization, patient });
         }
     }
 }

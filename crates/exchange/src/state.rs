@@ -11,6 +11,7 @@ use holdfast_store::{Committed, Store, StoreLocation, Transaction};
 use parking_lot::{Mutex, RwLock};
 
 use crate::directory::Directory;
+use crate::disclose::OpenRows;
 use crate::keyring::Keyring;
 use crate::people::{Account, Organization, Sessions};
 use crate::privacy::Office;
@@ -44,6 +45,7 @@ pub struct Exchange {
     directory: RwLock<Directory>,
     sessions: Sessions,
     keyring: Keyring,
+    open_rows: OpenRows,
     office: Office,
     lanes: Vec<tokio::sync::Mutex<()>>,
     upkeep: tokio::sync::Mutex<()>,
@@ -119,6 +121,7 @@ impl Exchange {
             directory: RwLock::new(directory),
             sessions: Sessions::default(),
             keyring: Keyring::default(),
+            open_rows: OpenRows::default(),
             office,
             lanes: (0..WRITE_LANES).map(|_| tokio::sync::Mutex::default()).collect(),
             upkeep: tokio::sync::Mutex::default(),
@@ -166,6 +169,10 @@ impl Exchange {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn open_rows(&self) -> &OpenRows {
+        &self.open_rows
     }
 
     pub(crate) fn keyring(&self) -> &Keyring {
@@ -258,6 +265,8 @@ impl Exchange {
     /// Commits off the async threads; durable on return.
     pub(crate) async fn commit(&self, tx: Transaction) -> Result<Committed, ExchangeError> {
         let store = Arc::clone(&self.store);
+        let patients = tx.puts.iter().map(|(key, _)| key.patient).collect();
+        let _writing = self.open_rows.writing(patients);
         tokio::task::spawn_blocking(move || store.commit(tx))
             .await
             .map_err(|_| ExchangeError::Internal("the store's thread ended"))?

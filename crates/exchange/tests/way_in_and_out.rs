@@ -1,6 +1,8 @@
 //! The way in and the way out, over a real keeper, store and ledger.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use holdfast_exchange::{Ask, Filter, Format, Handling, Outcome};
 use holdfast_sample::Options;
 use holdfast_testkit::{TestExchange, organization};
@@ -219,4 +221,51 @@ async fn p11_what_names_no_patient_never_lies_where_everybody_may_read() {
         let shown = found.map(|page| page.total.max(page.matches.len()));
         assert!(!matches!(shown, Ok(1..)), "{resource_type} without a patient: {shown:?}");
     }
+}
+
+/// What was opened is kept with the keys for a while; it must not be older than what
+/// was written and acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p01_a_search_shows_what_was_acknowledged_before_it_while_others_write() {
+    let kit = Arc::new(TestExchange::start().await);
+    let reader = Ask::new(kit.sign_in("laboratory-staff").await);
+    let home = reader.caller.organization().clone();
+    let sender = format!("hl7v2@{home}");
+    let put = |kind: &str, id: String, rest: &str| {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{
+            "request":{{"method":"PUT","url":"{kind}/{id}"}},
+            "resource":{{"resourceType":"{kind}","id":"{id}",{rest}}}}}]}}"#
+        )
+    };
+    let patient = put("Patient", "busy".into(), r#""name":[{"family":"Busy"}]"#);
+    kit.send(&sender, Format::Fhir, patient.as_bytes()).await;
+    let acknowledged = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let writing = tokio::spawn({
+        let (kit, acknowledged) = (Arc::clone(&kit), Arc::clone(&acknowledged));
+        async move {
+            for number in 0..25 {
+                let weight = format!(
+                    r#""status":"final","subject":{{"reference":"Patient/busy"}},
+                    "code":{{"text":"weight"}},"valueInteger":{number}"#
+                );
+                let message = put("Observation", format!("w{number}"), &weight);
+                let sent = kit.send(&sender, Format::Fhir, message.as_bytes()).await;
+                assert_eq!(sent.outcome, Outcome::Accepted, "{:?}", sent.issues);
+                acknowledged.store(number + 1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+    });
+    let pairs = [("patient".to_owned(), "busy".to_owned())];
+    let (mut shown, mut repeated) = (0, 0);
+    while shown < 25 {
+        let before = acknowledged.load(std::sync::atomic::Ordering::SeqCst);
+        let page = kit.exchange().search(&reader, &home, "Observation", &pairs, Handling::Strict);
+        let total = page.await.unwrap().total;
+        assert!(total >= before && total >= shown, "{total} after {before} and {shown}");
+        repeated += usize::from(total == shown);
+        shown = total;
+    }
+    writing.await.unwrap();
+    assert!(repeated > 0, "what was opened before was never asked for again");
 }

@@ -7,8 +7,8 @@ use holdfast_base::{ClassSet, OrganizationId, PrincipalId, Timestamp};
 use holdfast_ledger::{Action, Event, Filter};
 use holdfast_policy::{Act, Relationship, Role};
 
-use super::Disclosed;
 use super::read::{Opened, count_by_type};
+use super::{Disclosed, OpenRow};
 use crate::directory::Listing;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
@@ -123,21 +123,13 @@ impl Exchange {
         count_max: usize,
     ) -> Result<Vec<Disclosed>, ExchangeError> {
         let snapshot = self.store().snapshot();
-        let mut rows = Vec::new();
-        for row in snapshot.scan_current(opened.organization.ordinal, opened.patient, None) {
-            let row = row.map_err(ExchangeError::store)?;
-            if !row.deleted
-                && let Some(row) = self.open_row(&opened.organization, row, &opened.keys)?
-            {
-                rows.push(row);
-            }
-        }
+        let held = self.record_rows(opened, &snapshot)?;
+        let mut rows: Vec<&OpenRow> = held.rows.iter().collect();
         rows.sort_by_key(|r| (r.resource_type != "Patient", std::cmp::Reverse(r.row.commit)));
         rows.truncate(count_max);
         let mut disclosed = Vec::with_capacity(rows.len());
         for row in rows {
-            let stored = snapshot.current(&row.row.key).map_err(ExchangeError::store)?;
-            let stored = stored.ok_or(ExchangeError::Internal("a search row has no body"))?;
+            let stored = snapshot.body(row.row.clone()).map_err(ExchangeError::store)?;
             disclosed.push(self.disclose(opened, &row.id, &stored)?);
         }
         Ok(disclosed)

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::open::OpenRow;
 use super::read::Opened;
+use super::rows::RecordRows;
 use super::{Disclosed, is_directory_type};
 use crate::people::Organization;
 use crate::state::Exchange;
@@ -106,12 +107,13 @@ impl Exchange {
         }
         let snapshot = self.store().snapshot_at(token.commit).ok_or_else(no_page)?;
         let opened = self.open_record(ask, &keeping, patient, Act::Search, ClassSet::ALL).await?;
-        let found = self.rows_of_everything(&opened, &snapshot, resource_type, id, &token.asked)?;
+        let rows = self.record_rows(&opened, &snapshot)?;
+        let found = self.rows_of_everything(&rows, resource_type, id, &token.asked)?;
         let total = found.len();
         let count = token.asked.count.unwrap_or(EVERYTHING_PAGE_MAX).min(EVERYTHING_PAGE_MAX);
         let mut matches = Vec::new();
         for row in found.into_iter().skip(token.offset).take(count) {
-            let stored = snapshot.body(row.row).map_err(ExchangeError::store)?;
+            let stored = snapshot.body(row.row.clone()).map_err(ExchangeError::store)?;
             matches.push(self.disclose(&opened, &row.id, &stored)?);
         }
         let mut included = Vec::new();
@@ -143,30 +145,23 @@ impl Exchange {
     }
 
     /// The rows that belong to the answer, in the order in which it shows them.
-    fn rows_of_everything(
+    fn rows_of_everything<'a>(
         &self,
-        opened: &Opened,
-        snapshot: &Snapshot,
+        rows: &'a RecordRows,
         root_type: &str,
         root_id: &str,
         asked: &EverythingAsked,
-    ) -> Result<Vec<OpenRow>, ExchangeError> {
+    ) -> Result<Vec<&'a OpenRow>, ExchangeError> {
         let mut dates = CareDates::new(asked.start.as_deref(), asked.end.as_deref())
             .map_err(ExchangeError::Invalid)?;
         let mut encounters = EncounterParts::of(root_type, root_id);
         let (mut found, mut root) = (Vec::new(), false);
-        let keeping = &opened.organization;
-        for row in snapshot.scan_current(keeping.ordinal, opened.patient, None) {
-            let row = row.map_err(ExchangeError::store)?;
-            if row.deleted {
-                continue;
-            }
-            let Some(row) = self.open_row(keeping, row, &opened.keys)? else { continue };
+        for row in &rows.rows {
             let is_root = row.resource_type == root_type && row.id == root_id;
             root |= is_root;
             let of_type = asked.types.is_empty() || asked.types.contains(&row.resource_type);
             let changed = asked.since.is_none_or(|since| row.row.last_updated > since);
-            let in_reach = is_root || encounters.as_mut().is_none_or(|parts| parts.has(&row));
+            let in_reach = is_root || encounters.as_mut().is_none_or(|parts| parts.has(row));
             if of_type
                 && changed
                 && in_reach
@@ -180,7 +175,7 @@ impl Exchange {
             return Err(ExchangeError::NotFound);
         }
         found.sort_by(|a, b| {
-            let first = |row: &OpenRow| !(row.resource_type == root_type && row.id == root_id);
+            let first = |row: &&OpenRow| !(row.resource_type == root_type && row.id == root_id);
             (first(a), &a.resource_type, std::cmp::Reverse(a.row.commit), &a.id).cmp(&(
                 first(b),
                 &b.resource_type,

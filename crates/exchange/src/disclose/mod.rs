@@ -10,6 +10,7 @@ mod everything;
 mod open;
 mod population;
 mod read;
+mod rows;
 mod search;
 
 pub use chart::{Chart, ChartRecord, Look};
@@ -17,5 +18,6 @@ pub use everything::{EVERYTHING_PAGE_MAX, Everything, EverythingAsked};
 pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::{Opened, is_directory_type};
+pub(crate) use rows::OpenRows;
 pub use search::Page;
 pub(crate) use search::{PAGE_DEFAULT, page_size};

@@ -18,7 +18,7 @@ use crate::audit::AUDIT_EVENT;
 use crate::directory::Listing;
 use crate::people::Organization;
 use crate::state::Exchange;
-use crate::{Ask, ExchangeError, cover};
+use crate::{Ask, ExchangeError};
 
 /// Matches on a page when `_count` does not say.
 pub(crate) const PAGE_DEFAULT: usize = 50;
@@ -135,22 +135,12 @@ impl Exchange {
         };
         let opened = self.open_record(ask, keeping, patient, Act::Search, ClassSet::ALL).await?;
         let snapshot = self.store().snapshot_at(commit).ok_or(ExchangeError::NotFound)?;
-        let mut found: Vec<OpenRow> = Vec::new();
-        // Rows whose keys do not tell the type, and those that were stored before.
-        let untold = snapshot.scan_current(keeping.ordinal, patient, Some(cover::UNTOLD_TYPE));
-        let type_code = holdfast_fhir::type_code(resource_type);
-        for row in untold.chain(snapshot.scan_current(keeping.ordinal, patient, type_code)) {
-            let row = row.map_err(ExchangeError::store)?;
-            if row.deleted {
-                continue;
-            }
-            if let Some(row) = self.open_row(keeping, row, &opened.keys)?
-                && row.resource_type == resource_type
+        let rows = self.record_rows(&opened, &snapshot)?;
+        let mut found: Vec<&OpenRow> = rows.rows.iter().collect();
+        found.retain(|row| {
+            row.resource_type == resource_type
                 && query.matches(&row.id, row.row.last_updated, &row.entries)
-            {
-                found.push(row);
-            }
-        }
+        });
         found.sort_by(|a, b| {
             let newest_first = b.row.commit.cmp(&a.row.commit);
             if query.is_sorted() { query.compare(&a.facts(), &b.facts()) } else { newest_first }
@@ -159,8 +149,7 @@ impl Exchange {
         let count = page_size(query, PAGE_DEFAULT);
         let mut matches = Vec::new();
         for row in found.into_iter().skip(offset).take(count) {
-            let stored = snapshot.current(&row.row.key).map_err(ExchangeError::store)?;
-            let stored = stored.ok_or(ExchangeError::Internal("a search row has no body"))?;
+            let stored = snapshot.body(row.row.clone()).map_err(ExchangeError::store)?;
             matches.push(self.disclose(&opened, &row.id, &stored)?);
         }
         // Also a search that found nothing, or was only to count, has told something.

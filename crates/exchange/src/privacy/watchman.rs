@@ -105,6 +105,7 @@ impl Exchange {
         let now = self.now();
         self.keyring().sweep(now);
         self.sessions().sweep(now).into_iter().for_each(|s| self.keyring().drop_session(s, now));
+        self.open_rows().sweep();
         self.check_some().await?;
         self.tell_unused().await?;
         self.look().await?;
