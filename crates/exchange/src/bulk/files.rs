@@ -68,6 +68,14 @@ impl Spool {
         }
     }
 
+    /// Removes one file; nothing when it is not there.
+    pub fn remove_file(&self, job: RequestId, file: u32) -> Result<(), ExchangeError> {
+        match std::fs::remove_file(self.path(job, file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The jobs that have a folder.
     pub fn jobs(&self) -> Vec<RequestId> {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
@@ -139,6 +147,20 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
+    /// The chunk with a number, without opening those before it.
+    pub fn skip_to(mut self, chunk: u32) -> Result<Vec<u8>, ExchangeError> {
+        let damaged = || ExchangeError::Damaged(holdfast_keeper::SealError::NotAuthentic);
+        let source = self.source.as_mut().ok_or_else(damaged)?;
+        for _ in 0..chunk {
+            let mut length = [0; 4];
+            source.read_exact(&mut length).map_err(failed)?;
+            let length = i64::from(u32::from_be_bytes(length));
+            source.seek(SeekFrom::Current(length)).map_err(failed)?;
+        }
+        self.next = chunk;
+        self.read_next()
+    }
+
     fn read_next(&mut self) -> Result<Vec<u8>, ExchangeError> {
         let damaged = || ExchangeError::Damaged(holdfast_keeper::SealError::NotAuthentic);
         let source = self.source.as_mut().ok_or_else(damaged)?;

@@ -107,6 +107,9 @@ pub(super) struct JobFile {
     /// Full: nothing is added any more.
     #[serde(default)]
     pub closed: bool,
+    /// Of an input: the passes that have lines in it.
+    #[serde(default)]
+    pub passes: Vec<u8>,
 }
 
 /// The row.
@@ -237,13 +240,14 @@ impl Job {
             Some(at) => at,
             None => {
                 self.files.push(JobFile {
-                    number: self.files.len() as u32 + 1,
+                    number: self.files.iter().map(|file| file.number).max().unwrap_or(0) + 1,
                     kind,
                     resource_type: resource_type.to_owned(),
                     name: String::new(),
                     lines: 0,
                     extent: Extent::default(),
                     closed: false,
+                    passes: Vec::new(),
                 });
                 self.files.len() - 1
             }

@@ -40,6 +40,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/$export", get(system).post(system))
         .route("/fhir/{organization}/Patient/$export", get(patients).post(patients))
         .route("/fhir/{organization}/Group/{id}/$export", get(group).post(group))
+        .merge(super::import::routes())
         .route("/fhir/{organization}/$bulk-status/{job}", get(status).delete(end))
         .route("/fhir/{organization}/$bulk-file/{job}/{file}", get(file))
 }
@@ -259,20 +260,24 @@ fn finished(state: &AppState, job: &BulkJob) -> Response {
         let files = job.files.iter().filter(|file| file.kind == kind);
         files.map(|file| listed(&base, job, file)).collect()
     };
-    let mut manifest = json!({
+    // Of an import: what was written, which has no file.
+    let written = || {
+        let counts = job.written.iter().map(|(t, count)| json!({ "type": t, "count": count }));
+        counts.collect::<Vec<_>>()
+    };
+    let output = match job.kind {
+        BulkKind::Export => of(BulkFileKind::Output),
+        BulkKind::Import => written(),
+    };
+    let manifest = json!({
         "transactionTime": job.transaction_time,
         "request": job.request,
         "requiresAccessToken": true,
-        "output": of(BulkFileKind::Output),
+        "output": output,
         "deleted": of(BulkFileKind::Deleted),
         "error": of(BulkFileKind::Error),
         "link": [],
     });
-    if job.kind == BulkKind::Import {
-        let counts = job.written.iter().map(|(t, count)| json!({ "type": t, "count": count }));
-        manifest["extension"] =
-            json!({ "written": counts.collect::<Vec<_>>(), "refused": job.refused });
-    }
     let mut response = Json(manifest).into_response();
     if let Ok(expires) = HeaderValue::from_str(&super::answer::http_date(job.expires)) {
         response.headers_mut().insert(header::EXPIRES, expires);

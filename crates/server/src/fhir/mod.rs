@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod bulk;
 mod bundle;
+mod import;
 mod metadata;
 pub(crate) mod negotiate;
 mod offered;

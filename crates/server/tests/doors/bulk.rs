@@ -318,7 +318,12 @@ async fn p14_an_export_goes_on_where_a_stop_left_it_and_waits_for_a_new_grant() 
         status
     };
     let doors = {
+        let held = std::sync::Arc::downgrade(doors.kit.exchange());
         doors.router = axum::Router::new();
+        doors.kit.close();
+        while held.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         doors.kit.reopen().await;
         Doors::over(doors.kit)
     };
@@ -435,4 +440,155 @@ async fn p02_nothing_of_an_export_is_readable_on_disk() {
         }
     }
     assert!(files >= 3);
+}
+
+/// One line of NDJSON.
+fn line(resource: &Value) -> String {
+    // A decimal's last digit says how exact it is.
+    format!("{resource}\n").replace("97.1,", "97.10,")
+}
+
+fn patient(id: &str) -> Value {
+    json!({
+        "resourceType": "Patient", "id": id, "gender": "female", "birthDate": "1970-02-03",
+        "name": [{ "family": format!("Quillfeather{id}"), "given": ["Ada"] }],
+        "identifier": [{ "system": "urn:oid:1.2.3.4", "value": format!("import-{id}") }],
+    })
+}
+
+fn result(id: &str, patient: &str) -> Value {
+    json!({
+        "resourceType": "Observation", "id": id, "status": "final",
+        "code": { "coding": [{ "system": "http://loinc.org", "code": "2345-7" }] },
+        "subject": { "reference": format!("Patient/{patient}") },
+        "performer": [{ "reference": "Practitioner/imported-doctor" }],
+        "valueQuantity": { "value": 97.10, "unit": "mg/dL" },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_takes_files_in_any_order_and_again_without_harm() {
+    let doors = Doors::open().await;
+    let backend = Backend { doors: &doors, certificate: certificate(&doors, SYSTEM).await };
+    let json_type = ("content-type", "application/fhir+json");
+    let fetched = json!({ "resourceType": "Parameters", "parameter": [
+        { "name": "input", "part": [{ "name": "url", "valueUrl": "https://elsewhere.example/x" }] },
+    ]});
+    let url = format!("{BASE}/$import");
+    let refused =
+        backend.send(Method::POST, &url, &[ASYNC, json_type], fetched.to_string().as_bytes()).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(text(&refused).contains("not fetched"));
+
+    for round in 0..2 {
+        let made = backend.send(Method::POST, &url, &[ASYNC], b"").await;
+        assert_eq!(made.status, StatusCode::ACCEPTED, "{}", text(&made));
+        let status = made.header("content-location").to_owned();
+        let put = made.json()["put"].as_str().unwrap().replace("{name}", "");
+        let ndjson = ("content-type", "application/fhir+ndjson");
+        // Results before patients before the one who performed them.
+        let results: String = (0..250)
+            .map(|n| line(&result(&format!("r{n}"), &format!("p{}", n % 5))))
+            .chain([line(&result("lost", "nobody-here")), "no json\n".to_owned()])
+            .collect();
+        let patients: String = (0..5).map(|n| line(&patient(&format!("p{n}")))).collect();
+        let doctor = line(&json!({
+            "resourceType": "Practitioner", "id": "imported-doctor",
+            "name": [{ "family": "Chen" }],
+        }));
+        for (name, file) in [("a.ndjson", &results), ("b.ndjson", &patients), ("c.ndjson", &doctor)]
+        {
+            let url = put.replace(".ndjson", name);
+            let done = backend.send(Method::PUT, &url, &[ndjson], file.as_bytes()).await;
+            assert_eq!(done.status, StatusCode::CREATED, "{}", text(&done));
+        }
+        let start = made.json()["start"].as_str().unwrap().to_owned();
+        let started = backend.send(Method::POST, &start, &[], b"").await;
+        assert_eq!(started.status, StatusCode::ACCEPTED);
+        let late = backend.send(Method::PUT, &put, &[ndjson], doctor.as_bytes()).await;
+        assert_eq!(late.status, StatusCode::CONFLICT);
+        let done = backend.poll(&status).await;
+        assert_eq!(done.status, StatusCode::OK, "{}", text(&done));
+        let manifest = done.json();
+        assert_eq!(
+            manifest["output"],
+            json!([
+                { "type": "Observation", "count": 250 },
+                { "type": "Patient", "count": 5 },
+                { "type": "Practitioner", "count": 1 },
+            ])
+        );
+        assert_eq!(manifest["error"][0]["count"], 2);
+        let errors = ndjson_of(&backend, manifest["error"][0]["url"].as_str().unwrap()).await;
+        assert!(errors.iter().all(|e| e["resourceType"] == "OperationOutcome"));
+        let told: Vec<_> =
+            errors.iter().map(|e| e["issue"][0]["diagnostics"].as_str().unwrap()).collect();
+        assert!(told.iter().any(|t| t.starts_with("a.ndjson line 252")), "{told:?}");
+        assert!(told.iter().any(|t| t.starts_with("a.ndjson line 251")), "{told:?}");
+
+        // What was imported is read, and the second round wrote no second version.
+        let (token, ..) = doors.clinician().await;
+        let read = doors.get(&token, &format!("{BASE}/Observation/r7")).await;
+        assert_eq!((read.status, read.header("etag")), (StatusCode::OK, "W/\"1\""), "{round}");
+        assert!(text(&read).contains("97.10"), "decimals keep their digits");
+        let found = doors.get(&token, &format!("{BASE}/Observation?patient=p1&_count=1")).await;
+        assert_eq!(found.json()["total"], 50);
+    }
+    let (office, _) = doors.kit.sign_in_for_token("administrator").await;
+    let jobs = doors.get(&office, "/ops/bulk").await.json();
+    assert_eq!(
+        (&jobs["jobs"][0]["kind"], &jobs["jobs"][0]["refused"]),
+        (&json!("import"), &json!(2))
+    );
+    // Inputs are gone, what is left tells nothing.
+    for folder in std::fs::read_dir(doors.kit.dir().join("bulk")).unwrap() {
+        let files: Vec<_> = std::fs::read_dir(folder.unwrap().path()).unwrap().collect();
+        assert_eq!(files.len(), 1);
+    }
+}
+
+async fn ndjson_of(backend: &Backend<'_>, url: &str) -> Vec<Value> {
+    ndjson(&backend.get(url).await.body)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p14_an_import_goes_on_after_a_restart_and_is_the_senders_own() {
+    let mut doors = Doors::open().await;
+    let own = certificate(&doors, SYSTEM).await;
+    let ndjson = ("content-type", "application/fhir+ndjson");
+    let file: String = (0..40)
+        .map(|n| line(&patient(&format!("p{n}"))))
+        .chain((0..200).map(|n| line(&result(&format!("r{n}"), &format!("p{}", n % 40)))))
+        .collect();
+    let (token, ..) = doors.clinician().await;
+    let status = {
+        let backend = Backend { doors: &doors, certificate: own };
+        let url = format!("{BASE}/$import");
+        let elsewhere = "/fhir/st-brendan-hospital/$import";
+        let refused =
+            backend.send(Method::POST, elsewhere, &[ASYNC, ndjson], file.as_bytes()).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let made = backend.send(Method::POST, &url, &[ASYNC, ndjson], file.as_bytes()).await;
+        assert_eq!(made.status, StatusCode::ACCEPTED, "{}", text(&made));
+        made.header("content-location").to_owned()
+    };
+    // Stopped at once, wherever it is.
+    let held = std::sync::Arc::downgrade(doors.kit.exchange());
+    doors.router = axum::Router::new();
+    doors.kit.close();
+    while held.strong_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    doors.kit.reopen().await;
+    let doors = Doors::over(doors.kit);
+    let backend = Backend { doors: &doors, certificate: own };
+    let path = status.strip_prefix("https://hie.example").unwrap();
+    assert_eq!(doors.get(&token, path).await.status, StatusCode::NOT_FOUND);
+    doors.kit.exchange().look_after_bulk().await.unwrap();
+    let done = backend.poll(&status).await;
+    assert_eq!(done.status, StatusCode::OK, "{}", text(&done));
+    assert_eq!(
+        done.json()["output"],
+        json!([{ "type": "Observation", "count": 200 }, { "type": "Patient", "count": 40 }])
+    );
 }
