@@ -40,7 +40,8 @@ pub use bulk::{BulkDownload, BulkFile, BulkFileKind, BulkJob, BulkKind, BulkLeve
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{
-    Chart, ChartRecord, Disclosed, EVERYTHING_PAGE_MAX, Everything, EverythingAsked, Look, Page,
+    Chart, ChartRecord, Disclosed, EVERYTHING_PAGE_MAX, Everything, EverythingAsked, Gathered,
+    Look, MATCHES_MAX, MatchGrade, Page, PatientMatch, PatientMatches,
 };
 pub use durable::CheckState;
 pub use error::ExchangeError;

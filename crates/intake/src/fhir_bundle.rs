@@ -84,11 +84,15 @@ fn bundle(value: &Value) -> Result<Converted, Refusal> {
         });
     }
     let asks = matches!(kind, PayloadKind::Transaction | PayloadKind::Batch);
-    let entries: Vec<Entry> = entries
+    let mut entries: Vec<Entry> = entries
         .iter()
         .enumerate()
         .map(|(place, entry)| read_entry(place, entry, asks))
         .collect::<Result<_, _>>()?;
+    if value["type"] == "message" {
+        // The header says how the message came; it is no part of anybody's record.
+        entries.retain(|entry| resource_type(&entry.resource) != Some("MessageHeader"));
+    }
     let patients = entries.iter().filter(|entry| entry.is_patient()).count();
     if patients > 1 {
         return Err(Refusal::SeveralPatients { count: patients });

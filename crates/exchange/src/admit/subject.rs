@@ -132,6 +132,11 @@ impl Exchange {
         Ok(Subject { patient, logical_id: listing.logical_id.clone(), known: Some(listing) })
     }
 
+    /// What the matcher goes by, as keyed tokens.
+    pub(crate) fn features_of(&self, patient: &Value) -> holdfast_mpi::Features {
+        holdfast_mpi::features(patient, &MatchTokens(self))
+    }
+
     /// A record of the same organization that is beyond doubt the same person.
     fn same_demographics(
         &self,

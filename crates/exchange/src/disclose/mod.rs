@@ -6,7 +6,9 @@
 //! names them, durable; what may not be seen and what is not there answer alike.
 
 mod chart;
+mod chosen;
 mod everything;
+mod matches;
 mod open;
 mod population;
 mod read;
@@ -14,7 +16,9 @@ mod rows;
 mod search;
 
 pub use chart::{Chart, ChartRecord, Look};
+pub use chosen::Gathered;
 pub use everything::{EVERYTHING_PAGE_MAX, Everything, EverythingAsked};
+pub use matches::{MATCHES_MAX, MatchGrade, PatientMatch, PatientMatches};
 pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::{Opened, is_directory_type};

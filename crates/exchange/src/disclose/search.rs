@@ -186,7 +186,11 @@ impl Exchange {
     }
 
     /// A look-up that returns nobody of those whom it found has told how many there are.
-    async fn record_count(&self, ask: &Ask, keeping: &Organization) -> Result<(), ExchangeError> {
+    pub(super) async fn record_count(
+        &self,
+        ask: &Ask,
+        keeping: &Organization,
+    ) -> Result<(), ExchangeError> {
         let event = Event::Access {
             organization: keeping.id().clone(),
             patient: PatientId::NONE,
@@ -220,7 +224,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn may_look_up(&self, ask: &Ask, listing: &Listing) -> bool {
+    pub(super) fn may_look_up(&self, ask: &Ask, listing: &Listing) -> bool {
         let relationship = self.relationship(&ask.caller, listing);
         let decision = self.decide(ask, listing, Act::Search, ClassSet::ALL, relationship);
         decision.is_ok_and(|decision| decision.into_result().is_ok())

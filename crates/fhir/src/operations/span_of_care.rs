@@ -9,8 +9,8 @@ use crate::search::{Handling, Query, Row, parse_query};
 
 /// Search parameters that say when care was given, the closest first.
 const CARE_DATES: [&str; 22] = [
-    "date",
     "period",
+    "date",
     "effective-time",
     "effective",
     "performed",

@@ -7,6 +7,7 @@ mod console;
 mod fhir;
 mod form;
 mod operations_everything;
+mod operations_record;
 mod ops;
 mod routes;
 mod wire;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::Doors;
 
 /// The resources of a page, as `Type/id`, with their mode.
-fn shown(bundle: &Value) -> Vec<(String, String)> {
+pub(crate) fn shown(bundle: &Value) -> Vec<(String, String)> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     let named = |entry: &Value| {
         let resource = &entry["resource"];
@@ -45,7 +45,7 @@ fn observation(patient: &str, encounter: Option<&str>, date: &str) -> Value {
     observation
 }
 
-async fn create(doors: &Doors, token: &str, base: &str, resource: &Value) -> String {
+pub(crate) async fn create(doors: &Doors, token: &str, base: &str, resource: &Value) -> String {
     let kind = resource["resourceType"].as_str().unwrap();
     let made = doors.ask(token, Method::POST, &format!("{base}/{kind}"), &[], Some(resource)).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&made.body));

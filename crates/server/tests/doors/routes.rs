@@ -8,14 +8,16 @@ use holdfast_server::Peer;
 use crate::Doors;
 
 /// What is open without sign-in. A route that is added here wants a reason:
-/// `healthz` says nothing, `token` is where one signs in, `metadata` is the same
-/// for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
+/// `healthz` says nothing, `token` is where one signs in, `metadata` and `$versions`
+/// are the same for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
 /// nothing of anybody, and nor does its style sheet, whose path is no template; the
 /// public part of the ledger is salted commitments, for everybody's monitor.
-const OPEN: [(&str, &str); 8] = [
+const OPEN: [(&str, &str); 10] = [
     ("GET", "/healthz"),
     ("POST", "/auth/token"),
     ("GET", "/fhir/{organization}/metadata"),
+    ("GET", "/fhir/{organization}/$versions"),
+    ("POST", "/fhir/{organization}/$versions"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
     ("GET", "/ledger/checkpoint"),

@@ -4,13 +4,17 @@
 //! Invariant: an operation that changes something is heard by POST only
 //! (operations.html#executing), and every parameter is declared or refused by name.
 
+mod chosen;
 mod everything;
+mod message;
+mod meta;
+mod patient_match;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::any;
+use axum::routing::{any, get};
 use holdfast_base::OrganizationId;
 use holdfast_exchange::Ask;
 use holdfast_fhir::operations::{Arguments, Declared};
@@ -53,13 +57,29 @@ pub(crate) struct Operation {
 }
 
 /// Every operation that is answered here.
-pub(crate) const OPERATIONS: &[Operation] = &[everything::PATIENT, everything::ENCOUNTER];
+pub(crate) const OPERATIONS: &[Operation] = &[
+    everything::PATIENT,
+    everything::ENCOUNTER,
+    meta::META,
+    meta::META_ADD,
+    meta::META_DELETE,
+    meta::DIFF,
+    meta::DIFF_NAMED,
+    chosen::LASTN,
+    chosen::DOCREF,
+    chosen::DOCUMENT,
+    patient_match::MATCH,
+    message::PROCESS_MESSAGE,
+    message::CONVERT,
+];
 
 /// One call, understood.
 struct Call<'a> {
     state: &'a AppState,
     ask: &'a Ask,
     organization: &'a OrganizationId,
+    /// Name of the operation.
+    name: &'static str,
     /// Empty at system level.
     resource_type: &'a str,
     /// Empty above instance level.
@@ -75,6 +95,7 @@ impl Call<'_> {
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
+        .route("/fhir/{organization}/$versions", get(message::versions).post(message::versions))
         .route("/fhir/{organization}/${operation}", any(on_system))
         .route("/fhir/{organization}/{type}/${operation}", any(on_type))
         .route("/fhir/{organization}/{type}/{id}/${operation}", any(on_instance))
@@ -170,8 +191,9 @@ async fn respond(
         .map_err(Failure::invalid)?;
     let Place { resource_type, id, .. } = place;
     let organization = &organization;
-    let call = Call { state, ask, organization, resource_type, id, arguments };
-    let resource = answer_to(operation, &call).await?;
+    let name = operation.name;
+    let call = Call { state, ask, organization, name, resource_type, id, arguments };
+    let resource = answer_to(&call).await?;
     Ok(answer::resource(StatusCode::OK, HeaderMap::new(), &resource, wishes))
 }
 
@@ -200,9 +222,19 @@ fn parameters_of(
     }
 }
 
-async fn answer_to(operation: &Operation, call: &Call<'_>) -> Result<Value, Failure> {
-    match operation.name {
+async fn answer_to(call: &Call<'_>) -> Result<Value, Failure> {
+    match call.name {
         "everything" => everything::answer(call).await,
+        "meta" => meta::meta(call).await,
+        "meta-add" => meta::change(call, true).await,
+        "meta-delete" => meta::change(call, false).await,
+        "diff" => meta::difference(call).await,
+        "lastn" => chosen::lastn(call).await,
+        "docref" => chosen::docref(call).await,
+        "document" => chosen::document(call).await,
+        "match" => patient_match::answer(call).await,
+        "process-message" => message::process(call).await,
+        "convert" => message::convert(call),
         _ => Err(Failure::unsupported("no such operation here; /metadata lists what is")),
     }
 }
