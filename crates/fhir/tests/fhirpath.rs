@@ -1,146 +1,213 @@
-//! The published FHIRPath test suite for R4 (HL7/FHIRPath, `tests-fhir-r4.xml`).
-//!
-//! What is expected to fail stands with its reason in `fhirpath-exceptions.txt`; a
-//! case that fails and is not listed fails the test, and so does one that is
-//! listed and passes.
+//! FHIRPath against the published suite for R4, and against whatever text and
+//! document.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+#[path = "suite/fhirpath.rs"]
+mod suite;
+
+use std::path::Path;
 
 use holdfast_base::Timestamp;
-use holdfast_fhir::fhirpath::{Environment, Expression, Item, Number};
-use holdfast_fhir::{Limits, xml};
-use roxmltree::{Document, Node};
-use serde_json::Value;
-
-const EXCEPTIONS: &str = include_str!("fhirpath-exceptions.txt");
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/fhir/fhirpath-r4")
-}
-
-fn exceptions() -> HashMap<&'static str, &'static str> {
-    EXCEPTIONS
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(": "))
-        .collect()
-}
-
-fn inputs(folder: &Path) -> HashMap<String, Value> {
-    let mut inputs = HashMap::new();
-    for entry in std::fs::read_dir(folder.join("input")).expect("inputs").flatten() {
-        let text = std::fs::read_to_string(entry.path()).expect("an input");
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let value = if name.ends_with(".json") {
-            serde_json::from_str(&text).expect("JSON")
-        } else {
-            xml::from_xml(text.as_bytes(), Limits::default()).expect("XML")
-        };
-        inputs.insert(name, value);
-    }
-    inputs
-}
-
-fn shown(item: &Item<'_>) -> String {
-    match item.system() {
-        Item::Text(text) => text.into_owned(),
-        Item::Temporal(at) => match at.kind() {
-            holdfast_fhir::fhirpath::TemporalKind::Time => format!("@T{at}"),
-            _ => format!("@{at}"),
-        },
-        Item::Boolean(value) => value.to_string(),
-        Item::Integer(value) => value.to_string(),
-        Item::Decimal(value) => value.to_string(),
-        Item::Quantity(quantity) => quantity.to_string(),
-        other => other.to_value().to_string(),
-    }
-}
-
-/// `-0.0` is written for zero in places.
-fn plain(text: &str) -> String {
-    Number::parse(text).map_or_else(|| text.to_owned(), |number| number.to_string())
-}
-
-fn is_of(item: &Item<'_>, expected: &str) -> bool {
-    let (_, name) = item.type_of();
-    name == expected || name.to_lowercase() == expected.to_lowercase()
-        // A primitive of the document stands for the System type, too.
-        || item.system().type_of().1.to_lowercase() == expected.to_lowercase()
-}
-
-/// Why a case fails, if it does.
-fn failure(test: Node<'_, '_>, inputs: &HashMap<String, Value>) -> Option<String> {
-    let child = |name: &str| test.children().find(|child| child.has_tag_name(name));
-    let expression = child("expression").expect("an expression");
-    let invalid = expression.attribute("invalid");
-    let none = serde_json::json!({"resourceType": "Basic"});
-    let input = test.attribute("inputfile").map_or(&none, |name| &inputs[name]);
-    let env = Environment {
-        now: Some(Timestamp::from_millis(1_764_000_000_000)),
-        is_strict: test.attribute("mode") == Some("strict") || invalid == Some("semantic"),
-        ..Environment::default()
-    };
-    let compiled = match Expression::compile(expression.text().unwrap_or_default()) {
-        Ok(compiled) => compiled,
-        Err(_) if invalid.is_some() => return None,
-        Err(error) => return Some(error.to_string()),
-    };
-    let found = match compiled.evaluate_with(input, None, &env) {
-        Ok(found) => found,
-        Err(_) if invalid.is_some() => return None,
-        Err(error) => return Some(error.to_string()),
-    };
-    if invalid.is_some() {
-        return Some("is evaluated and should not be".into());
-    }
-    let mut shown: Vec<String> = found.iter().map(shown).collect();
-    let outputs: Vec<Node<'_, '_>> =
-        test.children().filter(|child| child.has_tag_name("output")).collect();
-    let mut expected: Vec<String> =
-        outputs.iter().map(|output| plain(output.text().unwrap_or_default())).collect();
-    if test.attribute("predicate") == Some("true") {
-        shown = vec![(!found.is_empty()).to_string()];
-    } else if let Some((item, output)) = found
-        .iter()
-        .zip(&outputs)
-        .find(|(item, output)| output.attribute("type").is_some_and(|kind| !is_of(item, kind)))
-    {
-        return Some(format!("{:?} is not {:?}", item.type_of(), output.attribute("type")));
-    }
-    if test.attribute("ordered") == Some("false") {
-        shown.sort();
-        expected.sort();
-    }
-    (shown != expected).then(|| format!("{shown:?} instead of {expected:?}"))
-}
+use holdfast_fhir::fhirpath::{Environment, Expression};
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 #[test]
 fn the_published_suite_passes_but_for_what_is_listed_with_its_reason() {
-    let folder = folder();
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/fhir/fhirpath-r4");
     if !folder.is_dir() {
         println!("skipped: no {}", folder.display());
         return;
     }
-    let text = std::fs::read_to_string(folder.join("tests-fhir-r4.dev.xml")).expect("the suite");
-    let suite = Document::parse(&text).expect("XML");
-    let (inputs, exceptions) = (inputs(&folder), exceptions());
-    let (mut passed, mut listed, mut wrong) = (0, 0, Vec::new());
-    for test in suite.descendants().filter(|node| node.has_tag_name("test")) {
-        let name = test.attribute("name").unwrap_or_default();
-        let expression = test
-            .children()
-            .find_map(|child| child.has_tag_name("expression").then(|| child.text()).flatten());
-        match (failure(test, &inputs), exceptions.get(name)) {
-            (None, None) => passed += 1,
-            (Some(_), Some(_)) => listed += 1,
-            (None, Some(_)) => wrong.push(format!("{name} passes and is listed")),
-            (Some(why), None) => {
-                wrong.push(format!("{name}: {}: {why}", expression.unwrap_or_default()))
-            }
+    let report = suite::run(&folder);
+    let count = report.passed + report.listed.len() + report.wrong.len();
+    println!("fhirpath-r4: {} of {count} passed", report.passed);
+    assert!(report.wrong.is_empty(), "{}", report.wrong.join("\n"));
+    assert!(report.passed * 100 >= count * 97, "less than 97 of a hundred pass");
+}
+
+/// Words of which expressions are put together.
+const WORDS: &[&str] = &[
+    "Patient",
+    "name",
+    "given",
+    "birthDate",
+    "extension",
+    "value",
+    "contact",
+    "deceased",
+    ".",
+    ".",
+    ".",
+    "(",
+    ")",
+    "(",
+    ")",
+    "()",
+    "[0]",
+    "$this",
+    "$index",
+    "$total",
+    "%resource",
+    "%context",
+    "%x",
+    "'a'",
+    "''",
+    "'(a+)+$'",
+    "1",
+    "0",
+    "2147483648",
+    "9223372036854775807",
+    "1.50",
+    "-",
+    "+",
+    "*",
+    "/",
+    "div",
+    "mod",
+    "&",
+    "=",
+    "!=",
+    "~",
+    "!~",
+    "<",
+    ">=",
+    "|",
+    "and",
+    "or",
+    "xor",
+    "implies",
+    "in",
+    "contains",
+    "is",
+    "as",
+    "{}",
+    "true",
+    "@2015",
+    "@2015-02-04T14:34:28Z",
+    "@T23:59",
+    "4 days",
+    "10 'mg'",
+    "1000000000 years",
+    ",",
+    "where(",
+    "select(",
+    "repeat(",
+    "repeatAll(",
+    "all(",
+    "aggregate(",
+    "iif(",
+    "exists()",
+    "count()",
+    "first()",
+    "children()",
+    "descendants()",
+    "toString()",
+    "toInteger()",
+    "toQuantity()",
+    "toDateTime()",
+    "lowBoundary()",
+    "highBoundary(17)",
+    "power(1000)",
+    "substring(1)",
+    "matches(",
+    "replaceMatches(",
+    "replace('', ",
+    "join(',')",
+    "split('')",
+    "sort(",
+    "round(30)",
+    "resolve()",
+    "ofType(",
+    "distinct()",
+    "combine(",
+    "abs()",
+    "exp()",
+    "encode('hex')",
+    "type()",
+    "now()",
+    "getValue()",
+    "precision()",
+    "//",
+    "/*",
+    "`a`",
+    "\\",
+];
+
+fn documents() -> Vec<Value> {
+    vec![
+        json!({"resourceType": "Patient", "birthDate": "1974-12-25", "_birthDate": {"extension": [{"url": "u", "valueDateTime": "x"}]},
+            "deceasedBoolean": "no", "name": [{"given": ["A", null], "_given": [null, {"id": "g"}], "period": {"start": "0000"}}, 7, null],
+            "contact": {"name": [[]]}, "contained": [{"resourceType": "Nothing"}, {"id": 1}]}),
+        json!({"resourceType": "Patient", "name": "x", "extension": [{"valueQuantity": {"value": 1e300, "unit": "[", "code": 7}},
+            {"valueDecimal": 0.1}, {"valueQuantity": {"value": 12.50, "system": "http://unitsofmeasure.org", "code": "mg/dL"}}]}),
+        json!({"resourceType": 1}),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn no_text_and_no_document_panics(words in prop::collection::vec(prop::sample::select(WORDS), 0..24), spaced in any::<bool>()) {
+        let text = words.join(if spaced { " " } else { "" });
+        let Ok(expression) = Expression::compile(&text) else { return Ok(()) };
+        let env = Environment { now: Some(Timestamp::MAX), steps_max: 20_000, ..Environment::default() };
+        for document in documents() {
+            let _ = expression.evaluate_with(&document, None, &env);
+            let _ = expression.evaluate(&document);
         }
     }
-    println!("fhirpath-r4: {passed} of {} passed, {listed} listed", passed + listed + wrong.len());
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(passed * 100 >= (passed + listed) * 97, "less than 97 of a hundred pass");
+
+    #[test]
+    fn no_characters_panic(text in "\\PC{0,60}") {
+        let _ = Expression::compile(&text);
+    }
+
+    #[test]
+    fn numbers_add_up_exactly(a in -1_000_000_000_i64..1_000_000_000, b in -1_000_000_000_i64..1_000_000_000, places in 0_u32..6) {
+        let show = |value: i64| format!("({}{}.{:06})", if value < 0 { "-" } else { "" }, value.abs() / 10_i64.pow(places), value.abs() % 10_i64.pow(places) * 10_i64.pow(6 - places));
+        let none = json!({"resourceType": "Basic"});
+        for (text, expected) in [
+            (format!("{} + {} = {}", show(a), show(b), show(a + b)), true),
+            (format!("{} - {} = {}", show(a), show(b), show(a - b)), true),
+            (format!("{} < {}", show(a), show(b)), a < b),
+        ] {
+            let expression = Expression::compile(&text).expect("compiles");
+            prop_assert_eq!(expression.check(&none, None, &Environment::default()), Ok(Some(expected)), "{}", text);
+        }
+    }
+}
+
+/// Prints what one evaluation of each search parameter of an Observation takes. Run
+/// it optimised: `cargo test --release -p holdfast-fhir --test fhirpath -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints figures"]
+fn figures_of_search_expressions_on_an_observation() {
+    let observation = json!({"resourceType": "Observation", "id": "o1", "status": "final",
+        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": "718-7", "display": "Hemoglobin"}]},
+        "subject": {"reference": "Patient/p1"}, "encounter": {"reference": "Encounter/e1"},
+        "effectiveDateTime": "2020-01-02T03:04:05Z", "issued": "2020-01-02T03:04:05.000Z",
+        "performer": [{"reference": "Practitioner/x"}],
+        "valueQuantity": {"value": 13.2, "unit": "g/dL", "system": "http://unitsofmeasure.org", "code": "g/dL"}});
+    let mut all = 0.0;
+    let parameters: Vec<_> = holdfast_fhir::definitions()
+        .search_parameters("Observation")
+        .iter()
+        .filter(|parameter| !parameter.expression.is_empty())
+        .collect();
+    for parameter in &parameters {
+        let compiled =
+            Expression::compile(parameter.expression).expect("compiles").specialised("Observation");
+        const TIMES: u32 = 20_000;
+        let started = std::time::Instant::now();
+        for _ in 0..TIMES {
+            std::hint::black_box(compiled.evaluate(std::hint::black_box(&observation)));
+        }
+        let nanos = started.elapsed().as_nanos() as f64 / f64::from(TIMES);
+        all += nanos;
+        println!("{nanos:>8.0} ns  {}", parameter.name);
+    }
+    println!("{:>8.0} ns  mean of {}", all / parameters.len() as f64, parameters.len());
 }
