@@ -19,7 +19,8 @@ fn the_published_suite_passes_but_for_what_is_listed_with_its_reason() {
         println!("skipped: no {}", folder.display());
         return;
     }
-    let report = suite::run(&folder);
+    let text = std::fs::read_to_string(folder.join("tests-fhir-r4.dev.xml")).expect("the suite");
+    let report = suite::run(&roxmltree::Document::parse(&text).expect("XML"), &folder);
     let count = report.passed + report.listed.len() + report.wrong.len();
     println!("fhirpath-r4: {} of {count} passed", report.passed);
     assert!(report.wrong.is_empty(), "{}", report.wrong.join("\n"));

@@ -121,10 +121,8 @@ fn failure(test: Node<'_, '_>, inputs: &HashMap<String, Value>) -> Option<String
     (shown != expected).then(|| format!("{shown:?} instead of {expected:?}"))
 }
 
-/// Runs the suite in `folder`.
-pub fn run(folder: &Path) -> Report {
-    let text = std::fs::read_to_string(folder.join("tests-fhir-r4.dev.xml")).expect("the suite");
-    let suite = Document::parse(&text).expect("XML");
+/// Runs the suite, whose inputs are in `folder`.
+pub fn run(suite: &Document<'_>, folder: &Path) -> Report {
     let (inputs, exceptions) = (inputs(folder), exceptions());
     let mut report = Report::default();
     for test in suite.descendants().filter(|node| node.has_tag_name("test")) {
