@@ -1,7 +1,7 @@
-//! Bodies between JSON and what is sealed: compressed JSON, padded to one of few
-//! sizes.
+//! Bodies and search rows between what they say and what is sealed: compressed, padded
+//! to one of few sizes.
 //!
-//! Each thread keeps its compressor's tables. Making them anew costs more than
+//! Each thread keeps its compressors' tables. Making them anew costs more than
 //! compressing an ordinary resource.
 
 use std::cell::RefCell;
@@ -16,11 +16,50 @@ const ZSTD_LEVEL: i32 = 3;
 /// Largest resource that is decompressed: what the doors accept, and room.
 const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// What ordinary resources, and their search rows, have in common: with these, their
+/// compressed forms are a third as long. `examples/dictionaries.rs` makes them.
+/// Frames name theirs by number; those of before have none, and read as well.
+const BODY_DICTIONARY: &[u8] = include_bytes!("../data/body-1.zdict");
+const ROW_DICTIONARY: &[u8] = include_bytes!("../data/row-2.zdict");
+
+/// First bytes of a zstd frame (RFC 8878, 3.1.1).
+const FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// A compressor and a decompressor with the same dictionary.
+struct Packer {
+    dictionary: &'static [u8],
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+}
+
 thread_local! {
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> =
-        const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
-        const { RefCell::new(None) };
+    static BODIES: RefCell<Packer> = const { RefCell::new(Packer::with(BODY_DICTIONARY)) };
+    static ROWS: RefCell<Packer> = const { RefCell::new(Packer::with(ROW_DICTIONARY)) };
+}
+
+impl Packer {
+    const fn with(dictionary: &'static [u8]) -> Self {
+        Self { dictionary, compressor: None, decompressor: None }
+    }
+
+    fn pack(&mut self, plain: &[u8]) -> std::io::Result<Vec<u8>> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => {
+                none.insert(zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, self.dictionary)?)
+            }
+        };
+        compressor.compress(plain)
+    }
+
+    fn unpack(&mut self, packed: &[u8], bytes_max: usize) -> std::io::Result<Vec<u8>> {
+        let declared = zstd::bulk::Decompressor::upper_bound(packed).unwrap_or(bytes_max);
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(zstd::bulk::Decompressor::with_dictionary(self.dictionary)?),
+        };
+        decompressor.decompress(packed, declared.min(bytes_max))
+    }
 }
 
 /// First bytes of a frame that readers skip and that holds a sealed part.
@@ -51,23 +90,42 @@ pub(crate) fn inner(packed: &[u8]) -> Option<&[u8]> {
 pub(crate) fn compress(value: &Value) -> Result<Vec<u8>, ExchangeError> {
     let plain = serde_json::to_vec(value)
         .map_err(|_| ExchangeError::Internal("a resource does not serialise"))?;
-    let packed = COMPRESSOR.with_borrow_mut(|kept| match kept {
-        Some(compressor) => compressor.compress(&plain),
-        None => kept.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?).compress(&plain),
-    });
-    packed.map_err(|_| ExchangeError::Internal("a resource does not compress"))
+    compress_bytes(&plain)
+}
+
+/// Compressed bytes of whatever form.
+pub(crate) fn compress_bytes(plain: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+    let packed = BODIES.with_borrow_mut(|bodies| bodies.pack(plain));
+    packed.map_err(|_| ExchangeError::Internal("bytes do not compress"))
 }
 
 /// The JSON again.
 pub(crate) fn unpack(packed: &[u8]) -> Result<Value, ExchangeError> {
-    let declared = zstd::bulk::Decompressor::upper_bound(packed).unwrap_or(BODY_BYTES_MAX);
-    let bytes_max = declared.min(BODY_BYTES_MAX);
-    let plain = DECOMPRESSOR.with_borrow_mut(|kept| match kept {
-        Some(decompressor) => decompressor.decompress(packed, bytes_max),
-        None => kept.insert(zstd::bulk::Decompressor::new()?).decompress(packed, bytes_max),
-    });
-    let plain = plain.map_err(|_| ExchangeError::Internal("a stored body does not decompress"))?;
+    let plain = unpack_bytes(packed)?;
     serde_json::from_slice(&plain).map_err(|_| ExchangeError::Internal("a stored body is no JSON"))
+}
+
+/// The bytes again.
+pub(crate) fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+    let plain = BODIES.with_borrow_mut(|bodies| bodies.unpack(packed, BODY_BYTES_MAX));
+    plain.map_err(|_| ExchangeError::Internal("stored bytes do not decompress"))
+}
+
+/// A search row, compressed and padded.
+pub(crate) fn pack_row(plain: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+    let packed = ROWS.with_borrow_mut(|rows| rows.pack(plain));
+    let packed = packed.map_err(|_| ExchangeError::Internal("a search row does not compress"))?;
+    Ok(sizes::pad_row(packed))
+}
+
+/// A search row again. One that was stored before they were compressed is as it was:
+/// it begins with the length of a name, and no name's first byte is a frame's second.
+pub(crate) fn unpack_row(packed: Vec<u8>) -> Result<Vec<u8>, ExchangeError> {
+    if !packed.starts_with(&FRAME) {
+        return Ok(packed);
+    }
+    let plain = ROWS.with_borrow_mut(|rows| rows.unpack(&packed, BODY_BYTES_MAX));
+    plain.map_err(|_| ExchangeError::Internal("a stored search row does not decompress"))
 }
 
 #[cfg(test)]
@@ -90,5 +148,30 @@ mod tests {
             }
         }
         assert!(unpack(b"no frame").is_err());
+    }
+
+    #[test]
+    fn what_was_packed_before_there_were_dictionaries_reads_as_it_was() {
+        let value = serde_json::json!({"resourceType": "Observation", "status": "final"});
+        let plain = serde_json::to_vec(&value).expect("serialises");
+        let former = sizes::pad_compressed(zstd::bulk::compress(&plain, 3).expect("compresses"));
+        assert_eq!(unpack(&former).expect("unpacks"), value);
+        let mut row = b"\x0bObservation\x01o".to_vec();
+        row.resize(1_024, 0);
+        assert_eq!(unpack_row(row.clone()).expect("reads"), row);
+        let packed = pack_row(&row).expect("packs");
+        assert!(packed.len() < row.len());
+        assert_eq!(unpack_row(packed).expect("reads"), row);
+    }
+
+    #[test]
+    fn frames_name_their_dictionary() {
+        for (dictionary, number) in [(BODY_DICTIONARY, 1), (ROW_DICTIONARY, 2)] {
+            let packed = Packer::with(dictionary).pack(b"x").expect("packs");
+            let named = zstd::zstd_safe::get_dict_id_from_frame(&packed);
+            assert_eq!(named.map(std::num::NonZero::get), Some(number));
+            let other = if number == 1 { ROW_DICTIONARY } else { BODY_DICTIONARY };
+            assert!(Packer::with(other).unpack(&packed, 10).is_err());
+        }
     }
 }

@@ -24,25 +24,33 @@ const MASKED: u8 = 0x10;
 /// 2019, "Reducing Metadata Leakage from Encrypted Files and Communication with
 /// PURBs") has more sizes the longer the text; an eighth costs us little.
 pub(crate) fn padded(bytes: usize) -> usize {
+    padded_from(BYTES_MIN, bytes)
+}
+
+fn padded_from(bytes_min: usize, bytes: usize) -> usize {
     if bytes <= POWERS_BYTES_MAX {
-        return bytes.max(BYTES_MIN).next_power_of_two();
+        return bytes.max(bytes_min).next_power_of_two();
     }
     bytes.next_multiple_of(1 << (bytes.ilog2() - KEPT_BITS))
 }
 
-/// The smallest size of a body: ordinary resources are not longer.
-const BODY_BYTES_MIN: usize = 1_024;
-/// The smallest size of a search row: those of ordinary resources are not longer.
-const ROW_BYTES_MIN: usize = 1_024;
+/// The smallest size of a body: nearly all that are no documents are not longer.
+const BODY_BYTES_MIN: usize = 512;
+/// The smallest size of a search row: nearly all are not longer.
+const ROW_BYTES_MIN: usize = 256;
 
-/// The size that a search row of `bytes` is padded to.
-pub(crate) fn padded_row(bytes: usize) -> usize {
-    padded(bytes.max(ROW_BYTES_MIN))
+/// Pads a compressed body with a frame that reading skips.
+pub(crate) fn pad_compressed(packed: Vec<u8>) -> Vec<u8> {
+    pad_frame(packed, BODY_BYTES_MIN)
 }
 
-/// Pads compressed bytes with a frame that reading skips.
-pub(crate) fn pad_compressed(mut packed: Vec<u8>) -> Vec<u8> {
-    let size = padded((packed.len() + SKIPPED_HEADER_BYTES).max(BODY_BYTES_MIN));
+/// Pads a compressed search row with a frame that reading skips.
+pub(crate) fn pad_row(packed: Vec<u8>) -> Vec<u8> {
+    pad_frame(packed, ROW_BYTES_MIN)
+}
+
+fn pad_frame(mut packed: Vec<u8>, bytes_min: usize) -> Vec<u8> {
+    let size = padded_from(bytes_min, packed.len() + SKIPPED_HEADER_BYTES);
     let rest = size - packed.len() - SKIPPED_HEADER_BYTES;
     packed.extend_from_slice(&SKIPPED_FRAME.to_le_bytes());
     packed.extend_from_slice(&(rest as u32).to_le_bytes());

@@ -440,10 +440,8 @@ impl Exchange {
         } else {
             postcard::to_stdvec(&FormerIndexPlain { id: id_told, entries: index })
         };
-        let mut row =
-            row.map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
-        // Reading stops where the row ends.
-        row.resize(sizes::padded_row(row.len()), 0);
+        let row = row.map_err(|_| ExchangeError::Internal("an index row does not serialise"))?;
+        let row = packing::pack_row(&row)?;
         // The row is opened by every search of the type, so it is sealed under the
         // class that such a search is permitted: the body's own.
         let labels = Labels::of(&arrival.organization, &key, version);

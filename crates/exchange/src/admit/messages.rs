@@ -151,7 +151,7 @@ impl Exchange {
         let opened = self.keeper().show_payload(&proof, organization.id(), sealed, reason).await?;
         let payload = opened.ok_or(SealError::NotAuthentic)?;
         let meta = self.kept_meta(&organization, &kept.row)?;
-        let payload = meta.payload_of(&payload)?.to_vec().into();
+        let payload = meta.payload_of(&payload)?.into_owned().into();
         Ok(OpenedMessage { view, payload })
     }
 

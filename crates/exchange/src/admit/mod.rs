@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::READ_ONLY_TYPES;
 use crate::people::Organization;
 use crate::state::Exchange;
-use crate::{Ask, ExchangeError, sizes};
+use crate::{Ask, ExchangeError, packing, sizes};
 
 /// Times that a transaction is tried again when another one came between.
 const TRIES_MAX: usize = 12;
@@ -134,6 +134,10 @@ pub(crate) struct KeptMeta {
     /// was kept before that was so.
     #[serde(default)]
     pub payload_bytes: Option<usize>,
+    /// Whether the payload was compressed before that; not, when it was kept before
+    /// payloads were.
+    #[serde(default)]
+    pub compressed: bool,
     /// Number of its format: which interface sent it says what it may be about. Not
     /// there when the row itself tells it, as it did before.
     #[serde(default)]
@@ -150,9 +154,13 @@ impl KeptMeta {
     }
 
     /// The payload without the blanks that were sealed with it.
-    fn payload_of<'a>(&self, opened: &'a [u8]) -> Result<&'a [u8], ExchangeError> {
+    fn payload_of<'a>(&self, opened: &'a [u8]) -> Result<Cow<'a, [u8]>, ExchangeError> {
         let bytes = self.payload_bytes.unwrap_or(opened.len());
-        Ok(opened.get(..bytes).ok_or(holdfast_keeper::SealError::NotAuthentic)?)
+        let sealed = opened.get(..bytes).ok_or(holdfast_keeper::SealError::NotAuthentic)?;
+        if !self.compressed {
+            return Ok(sealed.into());
+        }
+        Ok(packing::unpack_bytes(sealed)?.into())
     }
 }
 
@@ -292,12 +300,14 @@ impl Exchange {
         payload: &[u8],
     ) -> Result<MessageId, ExchangeError> {
         let received = self.now();
+        let packed = packing::compress_bytes(payload)?;
         let meta = KeptMeta {
             principal: ask.caller.principal.clone(),
             session: ask.caller.session,
             address: ask.caller.address.clone(),
             request: ask.request,
-            payload_bytes: Some(payload.len()),
+            payload_bytes: Some(packed.len()),
+            compressed: true,
             format: Some(format_number(format)),
         };
         let meta = serde_json::to_vec(&meta)
@@ -312,7 +322,7 @@ impl Exchange {
             payload_sealed: organization
                 .keys
                 .inbox
-                .seal(&payload_context(organization, received), &sizes::pad_payload(payload)),
+                .seal(&payload_context(organization, received), &sizes::pad_payload(&packed)),
         };
         let store = Arc::clone(self.store());
         tokio::task::spawn_blocking(move || store.keep(&kept))

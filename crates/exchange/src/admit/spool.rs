@@ -104,8 +104,8 @@ impl Exchange {
             address: meta.address,
         };
         let ask = Ask { caller, purpose, request: meta.request, emergency: None };
-        let dedupe = self.dedupe_key(&organization, &ask, payload);
+        let dedupe = self.dedupe_key(&organization, &ask, &payload);
         let arrival = Arrival { ask: &ask, organization, format, message, dedupe };
-        self.process(&arrival, payload).await
+        self.process(&arrival, &payload).await
     }
 }

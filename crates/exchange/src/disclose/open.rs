@@ -194,7 +194,7 @@ impl Exchange {
             class,
             part: "index",
         };
-        let plain = keys.class(class)?.open(&context, sealed)?;
+        let plain = packing::unpack_row(keys.class(class)?.open(&context, sealed)?)?;
         let unknown = || ExchangeError::Internal("a search row has an unknown form");
         let plain = if row.key.type_code == cover::UNTOLD_TYPE {
             postcard::from_bytes(&plain).map_err(|_| unknown())?
