@@ -42,6 +42,7 @@ pub use deliver::InboxItem;
 pub use disclose::{
     Chart, ChartRecord, Disclosed, EVERYTHING_PAGE_MAX, Everything, EverythingAsked, Gathered,
     Look, MATCHES_MAX, MatchGrade, Page, PatientMatch, PatientMatches,
+    SearchScope,
 };
 pub use durable::CheckState;
 pub use error::ExchangeError;

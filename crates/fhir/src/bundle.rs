@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 
 use crate::outcome::{Issue, operation_outcome};
 
-/// One match of a search.
+/// One match of a search, or what goes along with it.
 #[derive(Debug, Clone)]
 pub struct SearchEntry {
     /// Absolute URL of the resource.
     pub full_url: String,
     /// The resource as it is shown.
     pub resource: Value,
+    /// Whether it goes along with a match instead of being one (`_include`).
+    pub is_included: bool,
 }
 
 /// A page of a search.
@@ -33,7 +35,7 @@ pub fn searchset(
             json!({
                 "fullUrl": entry.full_url,
                 "resource": entry.resource,
-                "search": { "mode": "match" },
+                "search": { "mode": if entry.is_included { "include" } else { "match" } },
             })
         })
         .collect();
@@ -166,6 +168,7 @@ mod tests {
         let entry = SearchEntry {
             full_url: "https://x.example/fhir/Patient/1".to_owned(),
             resource: json!({ "resourceType": "Patient", "id": "1" }),
+            is_included: false,
         };
         let left_out = Issue::error("not-supported", "x", "search parameter `x`");
         let version = HistoryEntry {

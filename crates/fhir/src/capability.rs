@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::definitions;
 use crate::definitions::{ParameterKind, SearchParameter};
-use crate::search::is_supported;
+use crate::search::is_searchable;
 
 /// Resource types for which something is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +225,7 @@ fn parameter_of(parameter: &SearchParameter) -> Value {
 /// The search parameters of a type that queries accept.
 pub fn supported_parameters(name: &str) -> impl Iterator<Item = &'static SearchParameter> {
     let known = definitions().search_parameters(name);
-    known.iter().filter(|parameter| is_supported(parameter))
+    known.iter().filter(|parameter| is_searchable(parameter))
 }
 
 /// The reference parameters of a type, as `_include` names them.
@@ -362,8 +362,20 @@ mod tests {
                     continue;
                 }
                 let pair = (format!("{parameter}:missing"), "true".to_owned());
+                // Composite and special parameters take no modifier.
+                let bare = match parameter {
+                    "_id" => Some("1"),
+                    "near" => Some("1|1"),
+                    _ => None,
+                };
                 let pair =
-                    if parameter == "_id" { ("_id".to_owned(), "1".to_owned()) } else { pair };
+                    bare.map_or(pair, |value| (parameter.to_owned(), value.to_owned()));
+                let is_composite = crate::definitions()
+                    .search_parameter(name, parameter)
+                    .is_some_and(|known| known.kind == ParameterKind::Composite);
+                if is_composite {
+                    continue;
+                }
                 let query =
                     crate::search::parse_query(name, &[pair], crate::search::Handling::Strict);
                 assert!(query.is_ok(), "{name} {parameter}: {query:?}");

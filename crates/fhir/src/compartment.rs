@@ -58,6 +58,53 @@ pub fn compartment_patient(resource: &Value) -> Vec<String> {
     found
 }
 
+/// The search parameters by which resources of a type are in the compartment of a
+/// resource of type `compartment`; none when there is no such compartment. As
+/// [`compartment_patient`] has it, what the definition leaves out is in a Patient's
+/// by its `patient` parameter.
+pub(crate) fn parameters(compartment: &str, resource_type: &str) -> Vec<&'static str> {
+    if compartment == "Patient" {
+        let names = definitions().compartment_parameters(resource_type);
+        let own = definitions().search_parameter(resource_type, "patient");
+        return match names {
+            [] => own.map(|parameter| parameter.name).into_iter().collect(),
+            names => names.to_vec(),
+        };
+    }
+    let Some(table) = others().get(compartment) else { return Vec::new() };
+    table.get(resource_type).cloned().unwrap_or_default()
+}
+
+/// The types of which there may be resources in the compartment of a resource of type
+/// `compartment`, its own type included.
+pub fn compartment_types(compartment: &str) -> Vec<&'static str> {
+    let known = compartment == "Patient" || others().contains_key(compartment);
+    let types = definitions().resource_types().iter().copied();
+    types
+        .filter(|name| {
+            known && (*name == compartment || !parameters(compartment, name).is_empty())
+        })
+        .collect()
+}
+
+type Others = HashMap<&'static str, HashMap<&'static str, Vec<&'static str>>>;
+
+/// The compartments that are not the Patient's.
+fn others() -> &'static Others {
+    static OTHERS: OnceLock<Others> = OnceLock::new();
+    OTHERS.get_or_init(|| {
+        let mut table = Others::new();
+        for line in include_str!("../data/compartments.tsv").lines() {
+            let mut columns = line.split('\t');
+            let mut next = || columns.next().unwrap_or_default();
+            let (compartment, name, names) = (next(), next(), next());
+            let names = names.split(',').filter(|name| !name.is_empty()).collect();
+            table.entry(compartment).or_default().insert(name, names);
+        }
+        table
+    })
+}
+
 /// The compiled compartment parameters of a type, and whether each says whom
 /// the resource is about.
 fn expressions(resource_type: &str) -> &'static [(bool, Expression)] {

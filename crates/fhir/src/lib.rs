@@ -36,7 +36,7 @@ pub use capability::{
     supported_parameters,
 };
 pub use class::class_of;
-pub use compartment::compartment_patient;
+pub use compartment::{compartment_patient, compartment_types};
 pub use definitions::{
     Definitions, Element, ElementType, ParameterKind, SearchParameter, TypeDefinition, TypeKind,
     ValueSet, definitions,

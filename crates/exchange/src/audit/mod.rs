@@ -112,7 +112,7 @@ impl Exchange {
         };
         let matches: Vec<_> = page.filter_map(shown).collect();
         self.record_ledger_read(ask, organization, about, matches.len() as u64).await?;
-        Ok(Page { matches, total, next: None, used: query.used().to_vec() })
+        Ok(Page::of(matches, total, query))
     }
 
     /// The organization, for whoever may see the audit events of its records: the

@@ -8,12 +8,17 @@
 mod chart;
 mod chosen;
 mod everything;
+mod follow;
+mod include;
 mod matches;
 mod open;
+mod plan;
 mod population;
 mod read;
 mod rows;
 mod search;
+mod searching;
+mod ways;
 
 pub use chart::{Chart, ChartRecord, Look};
 pub use chosen::Gathered;
@@ -23,5 +28,5 @@ pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::{Opened, is_directory_type};
 pub(crate) use rows::OpenRows;
-pub use search::Page;
+pub use search::{Page, SearchScope};
 pub(crate) use search::{PAGE_DEFAULT, page_size};

@@ -18,6 +18,7 @@ use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
 
 /// A search row, opened.
+#[derive(Clone)]
 pub(crate) struct OpenRow {
     pub row: IndexRow,
     pub class: ElementClass,

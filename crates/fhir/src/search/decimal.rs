@@ -38,6 +38,23 @@ impl Decimal {
         Some(Self { digits: if whole.starts_with('-') { -digits } else { digits }, exponent })
     }
 
+    /// Digits and exponent.
+    pub(crate) fn parts(self) -> (i128, i32) {
+        (i128::from(self.digits), i32::from(self.exponent))
+    }
+
+    /// `digits × 10^exponent`, rounded to 17 digits; `None` beyond the exponents ±60.
+    pub(crate) fn rounded(mut digits: i128, mut exponent: i32) -> Option<Self> {
+        while digits.unsigned_abs() >= 100_000_000_000_000_000 {
+            let half = if digits % 10 >= 5 { 1 } else { i128::from(digits % 10 <= -5) * -1 };
+            digits = digits / 10 + half;
+            exponent += 1;
+        }
+        let exponent =
+            i8::try_from(exponent).ok().filter(|exponent| (-60..=60).contains(exponent))?;
+        Some(Self { digits: i64::try_from(digits).ok()?, exponent })
+    }
+
     /// The bounds of what rounds to this number at its written precision
     /// (`100` is 99.5 to 100.5; search.html#number).
     pub fn implicit_range(self) -> (Self, Self) {

@@ -54,8 +54,8 @@ impl Query {
         let mut groups = Vec::new();
         let mut issues = Vec::new();
         for condition in self.conditions.iter().filter(|condition| condition.param != "_id") {
-            match condition.labels() {
-                Some(labels) => groups.push(labels),
+            match condition.groups() {
+                Some(found) => groups.extend(found),
                 None => issues.push(Issue::error(
                     "not-supported",
                     condition.param,
@@ -69,9 +69,30 @@ impl Query {
 }
 
 impl Condition {
-    fn labels(&self) -> Option<Vec<String>> {
-        let Test::Any(wanted) = &self.test else { return None };
-        wanted.iter().map(|wanted| self.label(wanted)).collect()
+    /// Of each group one label has to be there.
+    fn groups(&self) -> Option<Vec<Vec<String>>> {
+        match &self.test {
+            Test::Any(wanted) => {
+                let labels: Option<Vec<String>> =
+                    wanted.iter().map(|wanted| self.label(wanted)).collect();
+                Some(vec![labels?])
+            }
+            Test::Both(all) => {
+                let groups: Option<Vec<_>> = all.iter().map(Self::groups).collect();
+                Some(groups?.concat())
+            }
+            Test::Either(some) => {
+                let mut either = Vec::new();
+                for inner in some {
+                    match inner.groups()?.as_mut_slice() {
+                        [one] => either.append(one),
+                        _ => return None,
+                    }
+                }
+                Some(vec![either])
+            }
+            _ => None,
+        }
     }
 
     fn label(&self, wanted: &Wanted) -> Option<String> {

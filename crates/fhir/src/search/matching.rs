@@ -3,18 +3,27 @@
 use std::cmp::Ordering;
 
 use holdfast_base::Timestamp;
+use serde_json::Value;
 
 use super::decimal::Decimal;
 use super::entry::{IndexEntry, IndexValue};
+use super::measure::{Measure, is_ucum};
 use super::query::{Condition, Prefix, Query, Row, Test, Wanted, WantedSystem};
 use super::span::Span;
 
 impl Query {
     /// Whether a resource with this id, time of last change and index entries
-    /// meets every condition.
+    /// meets every condition, as far as these tell. What only the resource itself can
+    /// answer ([`needs_document`](Self::needs_document)) counts as met, a link that was
+    /// not followed as not.
     pub fn matches(&self, id: &str, last_updated: Timestamp, entries: &[IndexEntry]) -> bool {
         let row = Row { id, last_updated, entries };
-        self.conditions.iter().all(|condition| condition.holds(&row))
+        self.conditions.iter().all(|condition| condition.holds(&row, None) != Some(false))
+    }
+
+    /// Whether the resource meets every condition.
+    pub fn matches_document(&self, row: &Row<'_>, resource: &Value) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(row, Some(resource)) == Some(true))
     }
 
     /// The order of two rows by `_sort`; rows without a value come last, equal
@@ -75,11 +84,28 @@ fn best<'a>(row: &Row<'a>, param: &str, descending: bool) -> Option<Key<'a>> {
 }
 
 impl Condition {
-    fn holds(&self, row: &Row<'_>) -> bool {
+    /// `None` when only the resource tells, and there is none.
+    pub(super) fn holds(&self, row: &Row<'_>, resource: Option<&Value>) -> Option<bool> {
+        let each = |some: &[Self], decides: bool| {
+            let mut sure = true;
+            for condition in some {
+                match condition.holds(row, resource) {
+                    Some(holds) if holds == decides => return Some(decides),
+                    Some(_) => {}
+                    None => sure = false,
+                }
+            }
+            sure.then_some(!decides)
+        };
         match &self.test {
-            Test::Missing(missing) => self.has_value(row) != *missing,
-            Test::Any(wanted) => self.meets_any(row, wanted),
-            Test::NotAny(wanted) => !self.meets_any(row, wanted),
+            Test::Missing(missing) => Some(self.has_value(row) != *missing),
+            Test::Any(wanted) => Some(self.meets_any(row, wanted)),
+            Test::NotAny(wanted) => Some(!self.meets_any(row, wanted)),
+            Test::Either(some) => each(some, true),
+            Test::Both(all) => each(all, false),
+            Test::Not(inner) => inner.holds(row, resource).map(|holds| !holds),
+            Test::Link(_) => Some(false),
+            Test::Document(test) => resource.map(|resource| test.is_met_by(resource)),
         }
     }
 
@@ -90,7 +116,11 @@ impl Condition {
 
     fn meets_any(&self, row: &Row<'_>, wanted: &[Wanted]) -> bool {
         match self.param {
-            "_id" => wanted.iter().any(|wanted| matches!(wanted, Wanted::Id(id) if id == row.id)),
+            "_id" => wanted.iter().any(|wanted| match wanted {
+                Wanted::Id(id) => id == row.id,
+                Wanted::IdIn(ids) => ids.contains(row.id),
+                _ => false,
+            }),
             "_lastUpdated" => {
                 let at = row.last_updated.millis();
                 let found = IndexValue::Date(Span { from: at, to: at });
@@ -121,6 +151,15 @@ impl Wanted {
             (Self::Token { system, code }, IndexValue::Token { system: has, code: found }) => {
                 system.is_met_by(has.as_deref()) && code.as_ref().is_none_or(|code| code == found)
             }
+            (Self::TokenIn(set), IndexValue::Token { system: Some(system), code }) => {
+                set.contains(&(system.clone(), code.clone()))
+            }
+            (Self::CodeText { code, .. }, IndexValue::Token { code: found, .. }) => {
+                found.starts_with(code.as_str())
+            }
+            (Self::CodeText { text, .. }, IndexValue::TokenText(found)) => {
+                found.starts_with(text.as_str())
+            }
             (Self::TokenText(text), IndexValue::TokenText(found)) => {
                 found.starts_with(text.as_str())
             }
@@ -130,6 +169,10 @@ impl Wanted {
             (Self::Contains(text), IndexValue::String { folded, .. }) => {
                 folded.contains(text.as_str())
             }
+            (Self::Folded(text), IndexValue::String { folded, .. }) => folded == text,
+            (Self::EndsWith(text), IndexValue::String { folded, .. }) => {
+                folded.ends_with(text.as_str())
+            }
             (Self::Exact(text), IndexValue::String { folded, exact }) => {
                 exact.as_ref().unwrap_or(folded) == text
             }
@@ -137,7 +180,7 @@ impl Wanted {
                 date_matches(*prefix, *wanted, *found)
             }
             (Self::Number(prefix, wanted), IndexValue::Number(found)) => {
-                number_matches(*prefix, *wanted, Some(*found), Some(*found), false)
+                number_matches(*prefix, wanted, Some(*found), Some(*found), false)
             }
             (
                 Self::Quantity { prefix, number, system, code },
@@ -147,7 +190,24 @@ impl Wanted {
                 // Without a system, the human unit will do too (search.html#quantity).
                 let code_fits =
                     code.is_none() || code == has_code || (system.is_none() && code == unit);
-                system_fits && code_fits && number_matches(*prefix, *number, *low, *high, *open)
+                if system_fits && code_fits {
+                    return number_matches(*prefix, number, *low, *high, *open);
+                }
+                // The same amount in another unit of UCUM is the same.
+                let (Some(code), Some(has_code)) = (code, has_code) else { return false };
+                if !is_ucum(system.as_deref()) || !is_ucum(has_system.as_deref()) {
+                    return false;
+                }
+                let converted = number.converted(code, has_code);
+                converted.is_some_and(|n| number_matches(*prefix, &n, *low, *high, *open))
+            }
+            (Self::ReferenceIn(set), IndexValue::Reference { target, id, base: None }) => {
+                set.contains(&(*target, id.clone()))
+            }
+            (Self::CanonicalBelow { url, version }, IndexValue::ReferenceUrl(found)) => {
+                let Some((has, at)) = found.split_once('|') else { return false };
+                let rest = at.strip_prefix(version.as_str());
+                has == url && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }
             (
                 Self::Reference { target, id, base, .. },
@@ -165,9 +225,22 @@ impl Wanted {
                     && value.as_ref().is_none_or(|value| value == found)
             }
             (Self::Uri(uri), IndexValue::Uri(found)) => uri == found,
+            (Self::UriBelow(uri), IndexValue::Uri(found)) => is_above(uri, found),
+            (Self::UriAbove(uri), IndexValue::Uri(found)) => is_above(found, uri),
             _ => false,
         }
     }
+}
+
+/// Whether `upper` is `lower`, or its beginning up to the end of a segment
+/// (search.html#uri). A URN has no segments, and is below itself only.
+fn is_above(upper: &str, lower: &str) -> bool {
+    if upper.starts_with("urn:") || lower.starts_with("urn:") {
+        return upper == lower;
+    }
+    let upper = upper.trim_end_matches('/');
+    let rest = lower.strip_prefix(upper);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The prefixes over spans of time (search.html#prefix). `ap` is an overlap:
@@ -192,13 +265,14 @@ fn date_matches(prefix: Prefix, wanted: Span, found: Span) -> bool {
 /// was asked, `ap` by ten percent, the others by the exact number.
 fn number_matches(
     prefix: Prefix,
-    wanted: Decimal,
+    measure: &Measure,
     low: Option<Decimal>,
     high: Option<Decimal>,
     open: bool,
 ) -> bool {
+    let wanted = measure.number;
     let equal = || {
-        let (from, to) = wanted.implicit_range();
+        let (from, to) = measure.rounds;
         let starts = low.is_some_and(|low| low.cmp(&from).is_ge());
         let ends = high.is_some_and(|high| if open { high <= to } else { high < to });
         starts && ends
@@ -215,7 +289,7 @@ fn number_matches(
         Prefix::Sa => low.is_some_and(|low| low > wanted || (open && low.cmp(&wanted).is_eq())),
         Prefix::Eb => high.is_some_and(|high| high < wanted || (open && high.cmp(&wanted).is_eq())),
         Prefix::Ap => {
-            let (from, to) = wanted.approximate_range();
+            let (from, to) = measure.around;
             high.is_none_or(|high| high >= from) && low.is_none_or(|low| low <= to)
         }
     }

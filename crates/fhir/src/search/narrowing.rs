@@ -12,7 +12,7 @@ impl Query {
         let on = move |condition: &&Condition| condition.param == param;
         self.conditions.iter().filter(on).filter_map(|condition| match &condition.test {
             Test::Any(wanted) => Some(wanted.as_slice()),
-            Test::Missing(_) | Test::NotAny(_) => None,
+            _ => None,
         })
     }
 

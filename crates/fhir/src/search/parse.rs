@@ -1,40 +1,41 @@
 //! Query parameters to a [`Query`] (FHIR R4 search.html). Every problem is
 //! reported at once, by the name of its parameter, never by its value.
 
-use super::decimal::Decimal;
-use super::entry::IndexValue;
-use super::index::{fold_code, is_supported, reference_value};
-use super::normal::normalise;
-use super::query::{
-    Condition, Handling, Prefix, Query, SortKey, Summary, Test, Total, Wanted, WantedSystem,
-};
-use super::span::Span;
+use super::filter;
+use super::include::{Include, NoInclude};
+use super::index::is_supported;
+use super::link::{DEPTH_MAX, Link, TYPES_MAX};
+use super::query::{Condition, Contained, Handling, Query, SortKey, Summary, Test, Total};
+use super::terms::{PublishedTerms, Terms};
+use super::value;
 use crate::definitions;
 use crate::definitions::{ParameterKind, SearchParameter};
 use crate::outcome::{Issue, Severity};
 use crate::reference::is_id;
-use crate::type_code::type_code;
+use crate::type_code::{type_code, type_name};
 
-/// Values in one `or` list; more asks for a different kind of query.
-const ALTERNATIVES_MAX: usize = 500;
 /// Parameters in one search.
 const PARAMETERS_MAX: usize = 100;
-/// Result parameters of the specification that are known and not supported.
-const UNSUPPORTED: [&str; 11] = [
-    "_include",
-    "_revinclude",
-    "_has",
-    "_list",
-    "_query",
-    "_filter",
-    "_content",
-    "_text",
-    "_contained",
-    "_containedType",
-    "_type",
-];
+/// `_include` and `_revinclude` in one search.
+const INCLUDES_MAX: usize = 50;
 /// Parameters of the HTTP layer that say nothing about what to find.
 const TRANSPORT: [&str; 2] = ["_format", "_pretty"];
+
+/// What a search is understood by, besides its parameters.
+#[derive(Clone, Copy)]
+pub struct SearchContext<'a> {
+    /// Answers about value sets and codes.
+    pub terms: &'a dyn Terms,
+    /// The server's own base URL with a slash at its end: references that begin with it
+    /// are its own.
+    pub base: Option<&'a str>,
+}
+
+impl Default for SearchContext<'_> {
+    fn default() -> Self {
+        Self { terms: &PublishedTerms, base: None }
+    }
+}
 
 /// Understands the search parameters `pairs` (names and values already
 /// percent-decoded) for a search of `resource_type`.
@@ -49,6 +50,19 @@ pub fn parse_query(
     pairs: &[(String, String)],
     handling: Handling,
 ) -> Result<Query, Vec<Issue>> {
+    parse_query_in(&SearchContext::default(), resource_type, pairs, handling)
+}
+
+/// As [`parse_query`], with terminologies and the server's own base URL.
+///
+/// # Errors
+/// As [`parse_query`].
+pub fn parse_query_in(
+    context: &SearchContext<'_>,
+    resource_type: &str,
+    pairs: &[(String, String)],
+    handling: Handling,
+) -> Result<Query, Vec<Issue>> {
     let known = definitions().resource_types().iter().find(|name| **name == resource_type);
     let Some(resource_type) = known else {
         return Err(vec![Issue::error("not-supported", "", "there is no such resource type")]);
@@ -57,20 +71,10 @@ pub fn parse_query(
         let text = format!("more than {PARAMETERS_MAX} search parameters");
         return Err(vec![Issue::error("too-costly", "", text)]);
     }
-    let mut query = Query {
-        resource_type,
-        conditions: Vec::new(),
-        sort: Vec::new(),
-        count: None,
-        total: None,
-        summary: Summary::False,
-        elements: Vec::new(),
-        used: Vec::new(),
-        issues: Vec::new(),
-    };
+    let mut query = Query::of(resource_type);
     let mut errors = Vec::new();
     for (name, value) in pairs {
-        match query.add(name, value) {
+        match query.add(context, name, value) {
             Ok(true) => query.used.push((name.clone(), value.clone())),
             Ok(false) => {}
             Err(Problem::Ignorable(issue)) if handling == Handling::Lenient => {
@@ -79,66 +83,91 @@ pub fn parse_query(
             Err(Problem::Ignorable(issue) | Problem::Fatal(issue)) => errors.push(issue),
         }
     }
+    if let Err(Problem::Ignorable(issue) | Problem::Fatal(issue)) = query.add_contained(pairs) {
+        errors.push(issue);
+    }
+    if query.includes.len() > INCLUDES_MAX {
+        let text = format!("more than {INCLUDES_MAX} includes");
+        errors.push(Issue::error("too-costly", "_include", text));
+    }
     if errors.is_empty() { Ok(query) } else { Err(errors) }
 }
 
-enum Problem {
+#[derive(Debug)]
+pub(super) enum Problem {
     /// May be left out when the caller is lenient.
     Ignorable(Issue),
     Fatal(Issue),
 }
 
 /// A parameter name as it may stand in an issue: only if it looks like one.
-fn shown(name: &str) -> &str {
+pub(super) fn shown(name: &str) -> &str {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     if !name.is_empty() && name.len() <= 64 && name.chars().all(plain) { name } else { "?" }
 }
 
-fn unsupported(name: &str, what: &str) -> Issue {
+pub(super) fn unsupported(name: &str, what: &str) -> Issue {
     let shown = shown(name);
     Issue::error("not-supported", shown, format!("search parameter `{shown}`: {what}"))
 }
 
-fn malformed(name: &str, what: &str) -> Problem {
+pub(super) fn malformed(name: &str, what: &str) -> Problem {
     let shown = shown(name);
     Problem::Fatal(Issue::error("value", shown, format!("search parameter `{shown}`: {what}")))
 }
 
+/// The parameter of a type that is searched by, whatever kind it is.
+pub(super) fn parameter_of(
+    resource_type: &str,
+    base: &str,
+    name: &str,
+) -> Result<&'static SearchParameter, Problem> {
+    let Some(parameter) = definitions().search_parameter(resource_type, base) else {
+        let what = format!("not known for {resource_type}");
+        return Err(Problem::Ignorable(unsupported(name, &what)));
+    };
+    if is_searchable(parameter) {
+        return Ok(parameter);
+    }
+    Err(Problem::Ignorable(unsupported(name, "not supported")))
+}
+
+/// Whether searches by this parameter are answered.
+pub(crate) fn is_searchable(parameter: &SearchParameter) -> bool {
+    let is_composite = parameter.kind == ParameterKind::Composite;
+    is_supported(parameter)
+        || parameter.name == "near"
+        || (is_composite && super::composite::is_known(parameter.name))
+}
+
 impl Query {
     /// Takes one parameter; `Ok(false)` when it says nothing about the result.
-    fn add(&mut self, name: &str, value: &str) -> Result<bool, Problem> {
+    fn add(
+        &mut self,
+        context: &SearchContext<'_>,
+        name: &str,
+        value: &str,
+    ) -> Result<bool, Problem> {
         let base = name.split([':', '.']).next().unwrap_or(name);
         if TRANSPORT.contains(&base) {
             return Ok(false);
         }
-        if UNSUPPORTED.contains(&base) {
-            return Err(Problem::Ignorable(unsupported(name, "not supported")));
-        }
         if self.add_result_parameter(name, value)? {
             return Ok(true);
         }
-        if name.contains('.') {
-            return Err(Problem::Ignorable(unsupported(
-                name,
-                "chained parameters are not supported",
-            )));
+        match base {
+            "_contained" | "_containedType" => return Ok(true),
+            "_type" => {
+                let what = "only a search of several types takes it: GET [base]?_type=…";
+                return Err(Problem::Ignorable(unsupported(name, what)));
+            }
+            "_query" => {
+                let what = "no named query of this name is offered";
+                return Err(Problem::Ignorable(unsupported(name, what)));
+            }
+            _ => {}
         }
-        let (base, modifier) = match name.split_once(':') {
-            Some((base, modifier)) => (base, Some(modifier)),
-            None => (name, None),
-        };
-        let Some(parameter) = definitions().search_parameter(self.resource_type, base) else {
-            let what = format!("not known for {}", self.resource_type);
-            return Err(Problem::Ignorable(unsupported(name, &what)));
-        };
-        if !is_supported(parameter) {
-            let what = match parameter.kind {
-                ParameterKind::Composite => "composite parameters are not supported",
-                _ => "not supported",
-            };
-            return Err(Problem::Ignorable(unsupported(name, what)));
-        }
-        let condition = condition(parameter, name, modifier, value)?;
+        let condition = condition(context, self.resource_type, name, value, 0)?;
         self.conditions.push(condition);
         Ok(true)
     }
@@ -176,9 +205,56 @@ impl Query {
                     return Err(malformed(name, "element names are needed"));
                 }
             }
+            "_explain" => {
+                self.explains = match value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(malformed(name, "true or false is needed")),
+                };
+            }
+            "_include" | "_include:iterate" | "_include:recurse" => {
+                self.add_include(name, value, false)?;
+            }
+            "_revinclude" | "_revinclude:iterate" | "_revinclude:recurse" => {
+                self.add_include(name, value, true)?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn add_include(&mut self, name: &str, value: &str, is_reverse: bool) -> Result<(), Problem> {
+        // `:recurse` was the modifier's name before R4.
+        let include = Include::parse(value, is_reverse, name.contains(':'));
+        let include = include.map_err(|why| match why {
+            NoInclude::Form => malformed(name, "the form is Type:parameter, Type:parameter:Type or *"),
+            NoInclude::Type => malformed(name, "there is no such resource type"),
+            NoInclude::Parameter => Problem::Ignorable(unsupported(
+                name,
+                "the type has no reference parameter of this name",
+            )),
+        })?;
+        if !self.includes.contains(&include) {
+            self.includes.push(include);
+        }
+        Ok(())
+    }
+
+    /// `_contained` and `_containedType`, which say something together only.
+    fn add_contained(&mut self, pairs: &[(String, String)]) -> Result<(), Problem> {
+        let said = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted);
+        let container = match said("_containedType").map(|(_, value)| value.as_str()) {
+            None | Some("container") => true,
+            Some("contained") => false,
+            Some(_) => return Err(malformed("_containedType", "container or contained is needed")),
+        };
+        self.contained = match said("_contained").map(|(_, value)| value.as_str()) {
+            None | Some("false") => Contained::False,
+            Some("true") => Contained::True { container },
+            Some("both") => Contained::Both { container },
+            Some(_) => return Err(malformed("_contained", "true, false or both is needed")),
+        };
+        Ok(())
     }
 
     fn sort_keys(&self, value: &str) -> Result<Vec<SortKey>, Problem> {
@@ -200,179 +276,136 @@ impl Query {
     }
 }
 
-fn condition(
-    parameter: &'static SearchParameter,
+/// What one parameter asks of a resource of `resource_type`; `depth` links lead here.
+pub(super) fn condition(
+    context: &SearchContext<'_>,
+    resource_type: &'static str,
     name: &str,
-    modifier: Option<&str>,
     value: &str,
+    depth: usize,
 ) -> Result<Condition, Problem> {
-    let of = |test| Condition { param: parameter.name, test };
-    if modifier == Some("missing") {
-        return match value {
-            "true" => Ok(of(Test::Missing(true))),
-            "false" => Ok(of(Test::Missing(false))),
-            _ => Err(malformed(name, "`:missing` needs true or false")),
-        };
+    if depth > DEPTH_MAX {
+        let text = format!("more than {DEPTH_MAX} resources in one chain");
+        return Err(Problem::Fatal(Issue::error("too-costly", shown(name), text)));
     }
-    let parts = split(value, ',');
-    if parts.len() > ALTERNATIVES_MAX {
-        return Err(malformed(name, "too many alternatives"));
+    match name {
+        "_text" => return value::words("_text", value),
+        "_content" => return value::words("_content", value),
+        "_filter" => return filter::condition(context, resource_type, value, depth),
+        "_list" => return list(value),
+        _ => {}
     }
-    let mut wanted = Vec::new();
-    for part in parts {
-        if part.trim().is_empty() {
-            return Err(malformed(name, "a value is needed"));
-        }
-        wanted.push(parse_value(parameter, name, modifier, part)?);
+    if let Some(rest) = name.strip_prefix("_has:") {
+        return has(context, name, rest, value, depth);
     }
-    Ok(of(if modifier == Some("not") { Test::NotAny(wanted) } else { Test::Any(wanted) }))
+    if let Some((head, rest)) = name.split_once('.') {
+        return chain(context, resource_type, name, (head, rest), value, depth);
+    }
+    let (base, modifier) = match name.split_once(':') {
+        Some((base, modifier)) => (base, Some(modifier)),
+        None => (name, None),
+    };
+    let parameter = parameter_of(resource_type, base, name)?;
+    value::condition(context, resource_type, parameter, name, modifier, value)
 }
 
-fn parse_value(
+/// `_list=id` (search.html#list).
+fn list(value: &str) -> Result<Condition, Problem> {
+    if value.starts_with('$') {
+        let what = "lists that the server keeps, such as $current-problems, are not offered";
+        return Err(Problem::Ignorable(unsupported("_list", what)));
+    }
+    let id = value.strip_prefix("List/").unwrap_or(value);
+    if !is_id(id) {
+        return Err(malformed("_list", "the id of a List is needed"));
+    }
+    Ok(Condition { param: "_list", test: Test::Link(Link::List(id.to_owned())) })
+}
+
+/// `_has:Type:parameter:rest` (search.html#has).
+fn has(
+    context: &SearchContext<'_>,
+    name: &str,
+    rest: &str,
+    value: &str,
+    depth: usize,
+) -> Result<Condition, Problem> {
+    let mut parts = rest.splitn(3, ':');
+    let (Some(kind), Some(parameter), Some(rest)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed(name, "the form is _has:Type:reference-parameter:parameter"));
+    };
+    let kind = type_code(kind).and_then(type_name);
+    let kind = kind.ok_or_else(|| Problem::Ignorable(unsupported(name, "no such resource type")))?;
+    let parameter = parameter_of(kind, parameter, name)?;
+    if parameter.kind != ParameterKind::Reference {
+        return Err(malformed(name, "the second part has to be a reference parameter"));
+    }
+    let mut query = Query::of(kind);
+    query.conditions.push(condition(context, kind, rest, value, depth + 1)?);
+    let link = Link::Has { parameter: parameter.name, query: Box::new(query) };
+    Ok(Condition { param: "_has", test: Test::Link(link) })
+}
+
+/// `parameter.rest` and `parameter:Type.rest` (search.html#chaining).
+fn chain(
+    context: &SearchContext<'_>,
+    resource_type: &'static str,
+    name: &str,
+    (head, rest): (&str, &str),
+    value: &str,
+    depth: usize,
+) -> Result<Condition, Problem> {
+    let (base, kind) = match head.split_once(':') {
+        Some((base, kind)) => (base, Some(kind)),
+        None => (head, None),
+    };
+    let parameter = parameter_of(resource_type, base, name)?;
+    if parameter.kind != ParameterKind::Reference {
+        return Err(malformed(name, "only references can be chained"));
+    }
+    let conditions = chain_to(depth, parameter, name, kind, &mut |kind| {
+        condition(context, kind, rest, value, depth + 1)
+    })?;
+    Ok(Condition { param: parameter.name, test: Test::Link(Link::Chain(conditions)) })
+}
+
+/// The searches that a chain leads to, one for each type that `of` can ask.
+pub(super) fn chain_to(
+    depth: usize,
     parameter: &SearchParameter,
     name: &str,
-    modifier: Option<&str>,
-    value: &str,
-) -> Result<Wanted, Problem> {
-    let refuse_modifier = || {
-        // A modifier changes what is asked: it can never be left out (search.html#modifiers).
-        let what = format!("modifier `:{}` is not supported", shown(modifier.unwrap_or_default()));
-        Err(Problem::Fatal(unsupported(name, &what)))
+    kind: Option<&str>,
+    of: &mut dyn FnMut(&'static str) -> Result<Condition, Problem>,
+) -> Result<Vec<Query>, Problem> {
+    let targets: Vec<&'static str> = match kind {
+        Some(kind) => {
+            let known = type_code(kind).and_then(type_name);
+            let fits = known.filter(|kind| {
+                parameter.targets.is_empty() || parameter.targets.contains(kind)
+            });
+            vec![fits.ok_or_else(|| malformed(name, "it refers to no resource of this type"))?]
+        }
+        None => parameter.targets.clone(),
     };
-    match (parameter.kind, modifier) {
-        _ if parameter.name == "_id" => match modifier {
-            None | Some("not") => Ok(Wanted::Id(unescape(value))),
-            _ => refuse_modifier(),
-        },
-        (ParameterKind::Token, None | Some("not")) => {
-            let (system, code) = system_and_code(value);
-            if code.is_none() && system == WantedSystem::Absent {
-                return Err(malformed(name, "a code is needed"));
+    if kind.is_none() && (targets.is_empty() || targets.len() > TYPES_MAX >> depth) {
+        let what = "it may refer to many types: name one, as in `subject:Patient.name`";
+        return Err(Problem::Fatal(unsupported(name, what)));
+    }
+    let mut queries = Vec::new();
+    let mut first = None;
+    for target in targets {
+        match of(target) {
+            Ok(condition) => {
+                let mut query = Query::of(target);
+                query.conditions.push(condition);
+                queries.push(query);
             }
-            Ok(Wanted::Token { system, code })
-        }
-        (ParameterKind::Token, Some("text")) => Ok(Wanted::TokenText(normalise(&unescape(value)))),
-        (ParameterKind::String, None) => Ok(Wanted::StartsWith(normalise(&unescape(value)))),
-        (ParameterKind::String, Some("exact")) => Ok(Wanted::Exact(unescape(value))),
-        (ParameterKind::String, Some("contains")) => {
-            Ok(Wanted::Contains(normalise(&unescape(value))))
-        }
-        (ParameterKind::Date, None) => {
-            let (prefix, rest) = prefix(value);
-            // A `+` that was not percent-encoded arrives as a space.
-            let span = Span::parse(&rest.replace(' ', "+"));
-            let span =
-                span.ok_or_else(|| malformed(name, "a date or a date and time is needed"))?;
-            Ok(Wanted::Date(prefix, span))
-        }
-        (ParameterKind::Number, None) => {
-            let (prefix, rest) = prefix(value);
-            let number =
-                Decimal::parse(rest).ok_or_else(|| malformed(name, "a number is needed"))?;
-            Ok(Wanted::Number(prefix, number))
-        }
-        (ParameterKind::Quantity, None) => quantity(name, value),
-        (ParameterKind::Reference, Some("identifier")) => {
-            let (system, value) = system_and_code(value);
-            Ok(Wanted::ReferenceIdentifier { system, value })
-        }
-        (ParameterKind::Reference, Some(kind)) => match type_code(kind) {
-            Some(_) => reference(name, Some(kind), &unescape(value)),
-            None => refuse_modifier(),
-        },
-        (ParameterKind::Reference, None) => reference(name, None, &unescape(value)),
-        (ParameterKind::Uri, None) => Ok(Wanted::Uri(unescape(value))),
-        _ => refuse_modifier(),
-    }
-}
-
-fn reference(name: &str, kind: Option<&str>, value: &str) -> Result<Wanted, Problem> {
-    let text = value.to_owned();
-    if is_id(value) {
-        let target = kind.and_then(type_code);
-        return Ok(Wanted::Reference { target, id: text.clone(), base: None, text });
-    }
-    match reference_value(value) {
-        Some(IndexValue::Reference { target, id, base }) => {
-            if kind.is_some_and(|kind| type_code(kind) != Some(target)) {
-                return Err(malformed(name, "the modifier and the value name different types"));
-            }
-            Ok(Wanted::Reference { target: Some(target), id, base, text })
-        }
-        Some(IndexValue::ReferenceUrl(url)) if url.contains(':') && kind.is_none() => {
-            Ok(Wanted::ReferenceUrl(url))
-        }
-        _ => Err(malformed(name, "an id, Type/id or URL is needed")),
-    }
-}
-
-fn quantity(name: &str, value: &str) -> Result<Wanted, Problem> {
-    let parts: Vec<String> = split(value, '|').into_iter().map(unescape).collect();
-    let (prefix, rest) = prefix(parts.first().map_or("", String::as_str));
-    let number = Decimal::parse(rest);
-    let number = number.ok_or_else(|| malformed(name, "a number is needed, then |system|code"))?;
-    let part = |place: usize| parts.get(place).filter(|part| !part.is_empty()).cloned();
-    match parts.len() {
-        1 => Ok(Wanted::Quantity { prefix, number, system: None, code: None }),
-        3 => Ok(Wanted::Quantity { prefix, number, system: part(1), code: part(2) }),
-        _ => Err(malformed(name, "the form is number or number|system|code")),
-    }
-}
-
-/// `code`, `system|code`, `|code` or `system|` (search.html#token).
-fn system_and_code(value: &str) -> (WantedSystem, Option<String>) {
-    let parts = split(value, '|');
-    let [system, code] = parts.as_slice() else {
-        return (WantedSystem::Any, Some(fold_code(&unescape(value))));
-    };
-    let system = match *system {
-        "" => WantedSystem::Absent,
-        system => WantedSystem::Is(unescape(system)),
-    };
-    (system, (!code.is_empty()).then(|| fold_code(&unescape(code))))
-}
-
-fn prefix(value: &str) -> (Prefix, &str) {
-    let prefixes = [
-        ("eq", Prefix::Eq),
-        ("ne", Prefix::Ne),
-        ("gt", Prefix::Gt),
-        ("lt", Prefix::Lt),
-        ("ge", Prefix::Ge),
-        ("le", Prefix::Le),
-        ("sa", Prefix::Sa),
-        ("eb", Prefix::Eb),
-        ("ap", Prefix::Ap),
-    ];
-    let found =
-        prefixes.into_iter().find_map(|(code, prefix)| Some((prefix, value.strip_prefix(code)?)));
-    found.unwrap_or((Prefix::Eq, value))
-}
-
-/// Splits at separators that no backslash escapes (search.html#escaping).
-fn split(value: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
-    for (at, c) in value.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if c == separator {
-            parts.push(&value[start..at]);
-            start = at + c.len_utf8();
+            Err(problem) => drop(first.get_or_insert(problem)),
         }
     }
-    parts.push(&value[start..]);
-    parts
-}
-
-fn unescape(value: impl AsRef<str>) -> String {
-    let (mut plain, mut letters) = (String::new(), value.as_ref().chars());
-    while let Some(c) = letters.next() {
-        match c {
-            '\\' => plain.extend(letters.next()),
-            _ => plain.push(c),
-        }
+    match first {
+        Some(problem) if queries.is_empty() => Err(problem),
+        _ => Ok(queries),
     }
-    plain
 }

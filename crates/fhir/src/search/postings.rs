@@ -17,6 +17,7 @@ use holdfast_base::Timestamp;
 
 use super::decimal::Decimal;
 use super::entry::{IndexEntry, IndexValue};
+use super::measure::{Measure, is_ucum};
 use super::query::{Condition, Prefix, Query, Test, Wanted, WantedSystem};
 use super::span::Span;
 use crate::Issue;
@@ -25,6 +26,8 @@ use crate::type_code::type_code;
 /// Bytes of a text that a posting holds; what is longer is cut and marked, and
 /// cannot be asked for in full.
 const TEXT_BYTES_MAX: usize = 200;
+/// Codes, ids or references in one condition: what the keeper hears in one question.
+const CODES_MAX: usize = 2_000;
 /// Stands after a text that was cut.
 const CUT: u8 = 1;
 
@@ -225,16 +228,11 @@ impl Query {
         let mut conditions = Vec::new();
         let mut issues = Vec::new();
         for condition in &self.conditions {
-            match condition.ranges(&place(code, condition.param)) {
-                Some((excludes, ranges)) => {
-                    conditions.push(PopulationCondition { excludes, ranges });
-                }
-                None => issues.push(Issue::error(
-                    "not-supported",
-                    condition.param,
-                    "over many patients neither `:contains` nor texts of more than 200 bytes are \
-                     supported",
-                )),
+            match condition.clauses(code) {
+                Some(clauses) => conditions.extend(clauses.into_iter().map(|(excludes, ranges)| {
+                    PopulationCondition { excludes, ranges }
+                })),
+                None => issues.push(condition.unanswered()),
             }
         }
         if issues.is_empty() { Ok(conditions) } else { Err(issues) }
@@ -246,20 +244,63 @@ impl Query {
     }
 }
 
+/// What a resource has to have a posting of, or may not have one of.
+type Clause = (bool, Vec<PostingRange>);
+
 impl Condition {
-    fn ranges(&self, place: &[u8]) -> Option<(bool, Vec<PostingRange>)> {
+    /// Clauses that are all met exactly if the condition is.
+    fn clauses(&self, code: u16) -> Option<Vec<Clause>> {
+        let place = place(code, self.param);
         let of = |wanted: &[Wanted]| -> Option<Vec<PostingRange>> {
             let mut ranges = Vec::new();
             for wanted in wanted {
-                ranges.extend(wanted.ranges(place)?);
+                ranges.extend(wanted.ranges(&place)?);
             }
             Some(ranges)
         };
         Some(match &self.test {
-            Test::Missing(missing) => (*missing, vec![prefix(place.to_vec())]),
-            Test::Any(wanted) => (false, of(wanted)?),
-            Test::NotAny(wanted) => (true, of(wanted)?),
+            Test::Missing(missing) => vec![(*missing, vec![prefix(place)])],
+            Test::Any(wanted) => vec![(false, of(wanted)?)],
+            Test::NotAny(wanted) => vec![(true, of(wanted)?)],
+            Test::Both(all) => {
+                let clauses: Option<Vec<_>> = all.iter().map(|inner| inner.clauses(code)).collect();
+                clauses?.concat()
+            }
+            Test::Either(some) => {
+                let mut either = Vec::new();
+                for inner in some {
+                    match inner.clauses(code)?.as_mut_slice() {
+                        [(false, ranges)] => either.append(ranges),
+                        _ => return None,
+                    }
+                }
+                vec![(false, either)]
+            }
+            Test::Not(inner) => match inner.clauses(code)?.as_mut_slice() {
+                [(excludes, ranges)] => vec![(!*excludes, std::mem::take(ranges))],
+                _ => return None,
+            },
+            Test::Link(_) | Test::Document(_) => return None,
         })
+    }
+
+    /// Why ranges cannot answer it.
+    fn unanswered(&self) -> Issue {
+        let why = match &self.test {
+            Test::Document(_) => {
+                "only the resources themselves can answer this: it is offered within one \
+                 patient's record (add `patient=`) and for what is about no patient"
+            }
+            Test::Either(_) | Test::Both(_) | Test::Not(_) => {
+                "over many patients a filter may combine conditions by `and`, alternatives by \
+                 `or`, and leave out by `not`, and no further"
+            }
+            _ => {
+                "over many patients neither `:contains` nor texts of more than 200 bytes are \
+                 supported, nor value sets of more than 2,000 codes"
+            }
+        };
+        Issue::error("not-supported", self.param, why)
     }
 }
 
@@ -330,36 +371,70 @@ impl Wanted {
                 fits(id)?;
                 begins(b'k', &|out| put_text(out, id))
             }
+            Self::IdIn(ids) => {
+                let ids = ids.iter().take(CODES_MAX + 1);
+                let ranges: Vec<_> =
+                    ids.flat_map(|id| begins(b'k', &|out| put_text(out, id))).collect();
+                (ranges.len() <= CODES_MAX).then_some(ranges)?
+            }
             Self::Token { system, code } => pair(b'c', system, code.as_deref(), place)?,
+            Self::TokenIn(set) => {
+                if set.len() > CODES_MAX {
+                    return None;
+                }
+                let mut ranges = Vec::new();
+                for (system, code) in set {
+                    let system = WantedSystem::Is(system.clone());
+                    ranges.extend(pair(b'c', &system, Some(code), place)?);
+                }
+                ranges
+            }
             Self::TokenText(text) => beginning(b'w', text)?,
+            Self::CodeText { code, text } => {
+                [beginning(b'c', code)?, beginning(b'w', text)?].concat()
+            }
             Self::StartsWith(text) => beginning(b'f', text)?,
             Self::Exact(text) => {
                 fits(text)?;
                 begins(b'x', &|out| put_text(out, text))
             }
-            Self::Contains(_) => return None,
+            Self::Folded(text) => {
+                fits(text)?;
+                begins(b'f', &|out| put_text(out, text))
+            }
+            Self::Contains(_) | Self::EndsWith(_) => return None,
             Self::Date(prefix, span) => date_ranges(place, *prefix, *span),
-            Self::Number(prefix, number) => number_ranges(place, *prefix, *number),
+            Self::Number(prefix, number) => number_ranges(place, *prefix, number),
             Self::Quantity { prefix, number, system, code } => {
-                let ends = Ends { place, width: END_BYTES };
-                let mut ranges = number_ranges(place, *prefix, *number);
-                if let Some(system) = system {
-                    let has = word(Some(system));
-                    ranges = ranges.into_iter().map(|range| ends.tail(range, 1, &has)).collect();
+                let quantity = |number: &Measure, code: Option<&str>| {
+                    quantity_ranges(place, *prefix, number, system.as_deref(), code)
+                };
+                let mut ranges = quantity(number, code.as_deref());
+                if let Some(code) = code.as_deref().filter(|_| is_ucum(system.as_deref())) {
+                    for (other, converted) in number.in_common_units(code) {
+                        ranges.extend(quantity(&converted, Some(other)));
+                    }
                 }
-                if let Some(code) = code {
-                    let has = word(Some(code));
-                    let with = |offset: usize| {
-                        let ranges = ranges.iter().cloned();
-                        ranges.map(move |range| ends_tail(place, range, offset, &has))
-                    };
-                    let by_code = with(1 + WORD_BYTES);
-                    // Without a system, the human unit will do too.
-                    ranges = match system {
-                        Some(_) => by_code.collect(),
-                        None => by_code.chain(with(1 + 2 * WORD_BYTES)).collect(),
-                    };
-                }
+                ranges
+            }
+            Self::ReferenceIn(set) => {
+                let set = set.iter().take(CODES_MAX + 1);
+                let range = |(target, id): &(u16, String)| {
+                    begins(b'r', &|out| {
+                        put_text(out, id);
+                        put_optional(out, None);
+                        out.extend(target.to_be_bytes());
+                    })
+                };
+                let ranges: Vec<_> = set.flat_map(range).collect();
+                (ranges.len() <= CODES_MAX).then_some(ranges)?
+            }
+            Self::CanonicalBelow { url, version } => {
+                let text = format!("{url}|{version}");
+                fits(&text)?;
+                let deeper = format!("{text}.");
+                let mut ranges = begins(b'v', &|out| put_text(out, &text));
+                ranges.extend(begins(b'v', &|out| out.extend_from_slice(deeper.as_bytes())));
                 ranges
             }
             Self::Reference { target, id, base, text } => {
@@ -384,8 +459,58 @@ impl Wanted {
                 fits(uri)?;
                 begins(b'u', &|out| put_text(out, uri))
             }
+            Self::UriBelow(uri) => {
+                let bare = if uri.starts_with("urn:") { uri } else { uri.trim_end_matches('/') };
+                fits(bare)?;
+                let mut ranges = begins(b'u', &|out| put_text(out, bare));
+                if !uri.starts_with("urn:") {
+                    let deeper = format!("{bare}/");
+                    ranges.extend(begins(b'u', &|out| out.extend_from_slice(deeper.as_bytes())));
+                }
+                ranges
+            }
+            Self::UriAbove(uri) => {
+                fits(uri)?;
+                let mut ranges = begins(b'u', &|out| put_text(out, uri));
+                let ends = uri.match_indices('/').filter(|_| !uri.starts_with("urn:"));
+                for (at, _) in ends {
+                    ranges.extend(begins(b'u', &|out| put_text(out, &uri[..at])));
+                    ranges.extend(begins(b'u', &|out| put_text(out, &uri[..=at])));
+                }
+                ranges
+            }
         })
     }
+}
+
+/// Quantities by number, system and unit.
+fn quantity_ranges(
+    place: &[u8],
+    prefix: Prefix,
+    number: &Measure,
+    system: Option<&str>,
+    code: Option<&str>,
+) -> Vec<PostingRange> {
+    let ends = Ends { place, width: END_BYTES };
+    let mut ranges = number_ranges(place, prefix, number);
+    if let Some(system) = system {
+        let has = word(Some(system));
+        ranges = ranges.into_iter().map(|range| ends.tail(range, 1, &has)).collect();
+    }
+    if let Some(code) = code {
+        let has = word(Some(code));
+        let with = |offset: usize| {
+            let ranges = ranges.iter().cloned();
+            ranges.map(move |range| ends_tail(place, range, offset, &has))
+        };
+        let by_code = with(1 + WORD_BYTES);
+        // Without a system, the human unit will do too.
+        ranges = match system {
+            Some(_) => by_code.collect(),
+            None => by_code.chain(with(1 + 2 * WORD_BYTES)).collect(),
+        };
+    }
+    ranges
 }
 
 fn ends_tail(place: &[u8], range: PostingRange, offset: usize, bytes: &[u8]) -> PostingRange {
@@ -477,7 +602,8 @@ fn next(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// search.html#prefix over numbers, as `number_matches` has it.
-fn number_ranges(place: &[u8], prefix: Prefix, wanted: Decimal) -> Vec<PostingRange> {
+fn number_ranges(place: &[u8], prefix: Prefix, measure: &Measure) -> Vec<PostingRange> {
+    let wanted = measure.number;
     let ends = Ends { place, width: END_BYTES };
     let at = end(Some(wanted), true);
     let beyond = next(&at);
@@ -489,12 +615,12 @@ fn number_ranges(place: &[u8], prefix: Prefix, wanted: Decimal) -> Vec<PostingRa
     let below = || low(None, Some(at.clone()));
     match prefix {
         Prefix::Eq => {
-            let (from, to) = wanted.implicit_range();
+            let (from, to) = measure.rounds;
             let starts = low(Some(&bound(from)), Some(bound(to)));
             vec![ends.second(starts, end(None, true), Some(bound(to)))]
         }
         Prefix::Ne => {
-            let (from, to) = wanted.implicit_range();
+            let (from, to) = measure.rounds;
             vec![low(None, Some(bound(from))), high(Some(&bound(to)), None)]
         }
         Prefix::Gt => vec![above()],
@@ -509,7 +635,7 @@ fn number_ranges(place: &[u8], prefix: Prefix, wanted: Decimal) -> Vec<PostingRa
             vec![high(None, Some(at.clone())), exactly(high(Some(&at), beyond.clone()), 1)]
         }
         Prefix::Ap => {
-            let (from, to) = wanted.approximate_range();
+            let (from, to) = measure.around;
             let ends_late = high(Some(&bound(from)), None);
             vec![ends.second(ends_late, end(None, true), next(&bound(to)))]
         }

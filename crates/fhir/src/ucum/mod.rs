@@ -104,6 +104,19 @@ impl Unit {
         self.exact(digits, exponent)?.to_decimal()
     }
 
+    /// `digits × 10^exponent` of this unit in another: exact, or rounded to 17 digits.
+    /// `None` when the two are not comparable or it cannot be held.
+    pub fn convert(&self, digits: i128, exponent: i32, to: &Self) -> Option<(i128, i32)> {
+        if !self.is_comparable(to) {
+            return None;
+        }
+        let mut value = self.exact(digits, exponent)?;
+        if let Some(zero) = to.zero {
+            value = value.plus(Ratio { numerator: -zero.numerator, ..zero })?;
+        }
+        value.times(to.factor.inverse()?)?.to_decimal()
+    }
+
     /// Compares two values with their units; `None` when they are not comparable.
     pub fn compare(
         (left, left_exponent, left_unit): (i128, i32, &Self),

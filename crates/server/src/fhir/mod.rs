@@ -29,11 +29,11 @@ use crate::state::AppState;
 
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/fhir/{organization}", post(bundle::submit).get(not_supported))
-        .route("/fhir/{organization}/", post(bundle::submit).get(not_supported))
+        .route("/fhir/{organization}", post(bundle::submit).get(search::of_types_by_get))
+        .route("/fhir/{organization}/", post(bundle::submit).get(search::of_types_by_get))
         .route("/fhir/{organization}/metadata", get(metadata::metadata))
         .route("/fhir/{organization}/_history", any(not_supported))
-        .route("/fhir/{organization}/_search", any(not_supported))
+        .route("/fhir/{organization}/_search", post(search::of_types_by_post))
         .merge(bulk::routes())
         .route("/fhir/{organization}/{type}", get(search::by_get).post(write::create))
         .route("/fhir/{organization}/{type}/_search", post(search::by_post))
@@ -41,7 +41,12 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/{type}/{id}", get(read::read).put(write::update))
         .route("/fhir/{organization}/{type}/{id}/_history", any(not_supported))
         .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
-        .route("/fhir/{organization}/{type}/{id}/{*rest}", any(not_there))
+        .route(
+            "/fhir/{organization}/{type}/{id}/{*rest}",
+            any(not_there)
+                .get(search::in_compartment_by_get)
+                .post(search::in_compartment_by_post),
+        )
         .merge(operations::routes())
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(as_outcome))
