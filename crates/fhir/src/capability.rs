@@ -368,9 +368,8 @@ mod tests {
                     "near" => Some("1|1"),
                     _ => None,
                 };
-                let pair =
-                    bare.map_or(pair, |value| (parameter.to_owned(), value.to_owned()));
-                let is_composite = crate::definitions()
+                let pair = bare.map_or(pair, |value| (parameter.to_owned(), value.to_owned()));
+                let is_composite = definitions()
                     .search_parameter(name, parameter)
                     .is_some_and(|known| known.kind == ParameterKind::Composite);
                 if is_composite {

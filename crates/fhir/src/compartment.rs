@@ -81,9 +81,7 @@ pub fn compartment_types(compartment: &str) -> Vec<&'static str> {
     let known = compartment == "Patient" || others().contains_key(compartment);
     let types = definitions().resource_types().iter().copied();
     types
-        .filter(|name| {
-            known && (*name == compartment || !parameters(compartment, name).is_empty())
-        })
+        .filter(|name| known && (*name == compartment || !parameters(compartment, name).is_empty()))
         .collect()
 }
 

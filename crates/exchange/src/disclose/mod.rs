@@ -28,5 +28,5 @@ pub(crate) use open::OpenRow;
 pub use read::Disclosed;
 pub(crate) use read::{Opened, is_directory_type};
 pub(crate) use rows::OpenRows;
-pub use search::{Page, SearchScope};
 pub(crate) use search::{PAGE_DEFAULT, page_size};
+pub use search::{Page, SearchScope};

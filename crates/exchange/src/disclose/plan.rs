@@ -46,7 +46,9 @@ fn search(query: &Query, within: Option<&str>, depth: usize, steps: &mut Vec<Str
                 let of = narrowed.then_some("Patient").filter(|_| !is_directory_type(kind));
                 search(query, of, depth + 1, steps);
             }
-            Link::List(_) => steps.push(format!("{indent}The List is read; its entries limit the search.")),
+            Link::List(_) => {
+                steps.push(format!("{indent}The List is read; its entries limit the search."))
+            }
         }
     }
     let parameters: Vec<&str> = query.parameters().collect();
@@ -55,22 +57,34 @@ fn search(query: &Query, within: Option<&str>, depth: usize, steps: &mut Vec<Str
         names => format!(" by {}", names.join(", ")),
     };
     let way = if is_directory_type(kind) {
-        format!("{kind}{by}: the rows of the organization's own {kind} are opened and compared; no patient is concerned.")
+        format!(
+            "{kind}{by}: the rows of the organization's own {kind} are opened and compared; no patient is concerned."
+        )
     } else if let Some(compartment) = within {
-        format!("{kind}{by}: within the record of the {compartment} in the URL or chain; its rows are opened and compared.")
+        format!(
+            "{kind}{by}: within the record of the {compartment} in the URL or chain; its rows are opened and compared."
+        )
     } else if query.patient().is_some() && kind != "Patient" {
-        format!("{kind}{by}: within one patient's record; its rows of this type are opened and compared.")
+        format!(
+            "{kind}{by}: within one patient's record; its rows of this type are opened and compared."
+        )
     } else if kind == "Patient" && (query.is_linked() || query.lookup().is_ok()) {
-        format!("{kind}{by}: looked up by the directory's tokens; only patients who are returned are opened, and each counts in your budget.")
+        format!(
+            "{kind}{by}: looked up by the directory's tokens; only patients who are returned are opened, and each counts in your budget."
+        )
     } else if query.ids().is_some() {
-        format!("{kind}{by}: the ids lead to the records that they lie in, otherwise over all patients.")
+        format!(
+            "{kind}{by}: the ids lead to the records that they lie in, otherwise over all patients."
+        )
     } else {
         let sorted = if query.is_sorted() {
             " `_sort` names every match, so that all of their patients count in your budget."
         } else {
             ""
         };
-        format!("{kind}{by}: over all patients of the organization by the keeper's index; patients who are named count in your budget.{sorted}")
+        format!(
+            "{kind}{by}: over all patients of the organization by the keeper's index; patients who are named count in your budget.{sorted}"
+        )
     };
     steps.push(format!("{indent}{way}"));
     if query.needs_document() {
@@ -86,8 +100,12 @@ fn goes_along(include: &Include) -> String {
     let parameter = include.parameter.unwrap_or("any reference");
     let again = if include.iterates { ", again from what was included" } else { "" };
     if include.is_reverse {
-        format!("Along with each match: {source} that refer to it by {parameter}{again}, from the same record.")
+        format!(
+            "Along with each match: {source} that refer to it by {parameter}{again}, from the same record."
+        )
     } else {
-        format!("Along with each match: what {source} refers to by {parameter}{again}, where you may see it.")
+        format!(
+            "Along with each match: what {source} refers to by {parameter}{again}, where you may see it."
+        )
     }
 }

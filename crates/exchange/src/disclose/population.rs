@@ -121,8 +121,7 @@ impl Searching<'_> {
                 page,
             },
         };
-        let search =
-            |asked| exchange.keeper().population_search(asked, fetch(keeping, &snapshot));
+        let search = |asked| exchange.keeper().population_search(asked, fetch(keeping, &snapshot));
         let found = match search(asked.clone()).await {
             // As for a release: a vouched session that is over is vouched for anew, once.
             Err(KeeperError::NotSignedIn) if exchange.forget_vouched(&ask.caller) => {

@@ -63,7 +63,11 @@ impl Searching<'_> {
         }
         let kind = query.resource_type();
         if let Some(patient) = self.within {
-            return Ok(Way::Record(if is_directory_type(kind) { PatientId::NONE } else { patient }));
+            return Ok(Way::Record(if is_directory_type(kind) {
+                PatientId::NONE
+            } else {
+                patient
+            }));
         }
         if is_directory_type(kind) {
             return Ok(Way::Record(PatientId::NONE));

@@ -84,8 +84,8 @@ pub(super) fn condition(
         }
         let conditions = composite.components.iter().zip(parts).map(|(component, part)| {
             let parameter = definitions().search_parameter(resource_type, component);
-            let parameter = parameter
-                .ok_or_else(|| Problem::Ignorable(unsupported(name, "not supported")))?;
+            let parameter =
+                parameter.ok_or_else(|| Problem::Ignorable(unsupported(name, "not supported")))?;
             if part.trim().is_empty() {
                 return Err(malformed(name, "a value is needed"));
             }
@@ -94,10 +94,8 @@ pub(super) fn condition(
         });
         any.push(conditions.collect::<Result<_, _>>()?);
     }
-    let both = |all: &Vec<Condition>| Condition {
-        param: parameter.name,
-        test: Test::Both(all.clone()),
-    };
+    let both =
+        |all: &Vec<Condition>| Condition { param: parameter.name, test: Test::Both(all.clone()) };
     let mut ways: Vec<Condition> =
         if composite.whole { any.iter().map(both).collect() } else { Vec::new() };
     if let Some(part) = composite.part {

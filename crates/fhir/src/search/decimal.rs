@@ -46,7 +46,7 @@ impl Decimal {
     /// `digits × 10^exponent`, rounded to 17 digits; `None` beyond the exponents ±60.
     pub(crate) fn rounded(mut digits: i128, mut exponent: i32) -> Option<Self> {
         while digits.unsigned_abs() >= 100_000_000_000_000_000 {
-            let half = if digits % 10 >= 5 { 1 } else { i128::from(digits % 10 <= -5) * -1 };
+            let half = if digits % 10 >= 5 { 1 } else { -i128::from(digits % 10 <= -5) };
             digits = digits / 10 + half;
             exponent += 1;
         }

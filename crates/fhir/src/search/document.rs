@@ -71,9 +71,9 @@ impl DocumentTest {
                 let position = &resource["position"];
                 let degrees = |name: &str| position[name].to_string().parse::<f64>().ok();
                 match (degrees("latitude"), degrees("longitude")) {
-                    (Some(latitude), Some(longitude)) => any.iter().any(|circle| {
-                        circle.distance_km(latitude, longitude) <= circle.radius_km
-                    }),
+                    (Some(latitude), Some(longitude)) => any
+                        .iter()
+                        .any(|circle| circle.distance_km(latitude, longitude) <= circle.radius_km),
                     _ => false,
                 }
             }

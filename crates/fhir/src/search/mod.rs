@@ -47,5 +47,5 @@ pub use parse::{SearchContext, parse_query, parse_query_in};
 pub use postings::{PopulationCondition, PostingCheck, PostingRange, postings};
 pub use query::{Contained, Handling, Query, Row, Summary, Total};
 pub use span::Span;
-pub use terms::{PublishedTerms, SystemCode, Terms};
 pub(crate) use span::{Precision, parse_time};
+pub use terms::{PublishedTerms, SystemCode, Terms};

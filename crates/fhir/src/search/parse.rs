@@ -227,7 +227,9 @@ impl Query {
         // `:recurse` was the modifier's name before R4.
         let include = Include::parse(value, is_reverse, name.contains(':'));
         let include = include.map_err(|why| match why {
-            NoInclude::Form => malformed(name, "the form is Type:parameter, Type:parameter:Type or *"),
+            NoInclude::Form => {
+                malformed(name, "the form is Type:parameter, Type:parameter:Type or *")
+            }
             NoInclude::Type => malformed(name, "there is no such resource type"),
             NoInclude::Parameter => Problem::Ignorable(unsupported(
                 name,
@@ -336,7 +338,8 @@ fn has(
         return Err(malformed(name, "the form is _has:Type:reference-parameter:parameter"));
     };
     let kind = type_code(kind).and_then(type_name);
-    let kind = kind.ok_or_else(|| Problem::Ignorable(unsupported(name, "no such resource type")))?;
+    let kind =
+        kind.ok_or_else(|| Problem::Ignorable(unsupported(name, "no such resource type")))?;
     let parameter = parameter_of(kind, parameter, name)?;
     if parameter.kind != ParameterKind::Reference {
         return Err(malformed(name, "the second part has to be a reference parameter"));
@@ -381,9 +384,8 @@ pub(super) fn chain_to(
     let targets: Vec<&'static str> = match kind {
         Some(kind) => {
             let known = type_code(kind).and_then(type_name);
-            let fits = known.filter(|kind| {
-                parameter.targets.is_empty() || parameter.targets.contains(kind)
-            });
+            let fits = known
+                .filter(|kind| parameter.targets.is_empty() || parameter.targets.contains(kind));
             vec![fits.ok_or_else(|| malformed(name, "it refers to no resource of this type"))?]
         }
         None => parameter.targets.clone(),

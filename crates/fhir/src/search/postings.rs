@@ -229,9 +229,11 @@ impl Query {
         let mut issues = Vec::new();
         for condition in &self.conditions {
             match condition.clauses(code) {
-                Some(clauses) => conditions.extend(clauses.into_iter().map(|(excludes, ranges)| {
-                    PopulationCondition { excludes, ranges }
-                })),
+                Some(clauses) => conditions.extend(
+                    clauses
+                        .into_iter()
+                        .map(|(excludes, ranges)| PopulationCondition { excludes, ranges }),
+                ),
                 None => issues.push(condition.unanswered()),
             }
         }

@@ -43,9 +43,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
         .route(
             "/fhir/{organization}/{type}/{id}/{*rest}",
-            any(not_there)
-                .get(search::in_compartment_by_get)
-                .post(search::in_compartment_by_post),
+            any(not_there).get(search::in_compartment_by_get).post(search::in_compartment_by_post),
         )
         .merge(operations::routes())
         .method_not_allowed_fallback(no_such_method)

@@ -93,6 +93,7 @@ pub(super) async fn in_compartment_by_post(
 }
 
 /// What is searched, as the URL says it.
+#[derive(Debug)]
 struct At {
     scope: SearchScope,
     /// Path below the base.
@@ -102,7 +103,8 @@ struct At {
 impl At {
     fn root(pairs: &[(String, String)]) -> Result<Self, Failure> {
         let said = pairs.iter().filter(|(name, _)| name == "_type");
-        let types: Vec<&str> = said.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
+        let types: Vec<&str> =
+            said.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
         let unknown = |name: &&&str| holdfast_fhir::type_code(name).is_none();
         let problem = match types.iter().find(unknown) {
             Some(_) => Some("names a resource type that there is not"),
@@ -202,12 +204,7 @@ fn explanation(steps: &[String]) -> Value {
     json!({ "resourceType": "Parameters", "parameter": steps })
 }
 
-fn render(
-    base: &str,
-    at: &At,
-    pairs: &[(String, String)],
-    page: Page,
-) -> Result<Value, Failure> {
+fn render(base: &str, at: &At, pairs: &[(String, String)], page: Page) -> Result<Value, Failure> {
     // What shapes the answer means the same for every type; it was understood before,
     // so this cannot fail.
     let shape: Vec<_> = page
@@ -329,7 +326,8 @@ mod tests {
 
     #[test]
     fn own_urls_are_relative_references() {
-        let pairs = [pair("subject", "https://x/fhir/o/Patient/1,Patient/2"), pair("url", "https://y/z")];
+        let pairs =
+            [pair("subject", "https://x/fhir/o/Patient/1,Patient/2"), pair("url", "https://y/z")];
         let relative = own_references("https://x/fhir/o", &pairs);
         assert_eq!(relative[0].1, "Patient/1,Patient/2");
         assert_eq!(relative[1].1, "https://y/z");
@@ -339,7 +337,7 @@ mod tests {
     fn a_search_over_the_base_names_its_types() {
         assert!(At::root(&[]).is_err());
         assert!(At::root(&[pair("_type", "Observation,Pig")]).is_err());
-        let at = At::root(&[pair("_type", "Observation,Condition")]).ok().expect("types");
+        let at = At::root(&[pair("_type", "Observation,Condition")]).expect("types");
         assert_eq!(at.scope.types, ["Observation", "Condition"]);
         assert!(At::compartment("Observation", "1", "Patient").is_err());
         assert!(At::compartment("Patient", "1", "*").is_ok());

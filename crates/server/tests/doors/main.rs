@@ -10,6 +10,7 @@ mod operations_everything;
 mod operations_record;
 mod ops;
 mod routes;
+mod search;
 mod wire;
 
 use std::sync::Arc;
