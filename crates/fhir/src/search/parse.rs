@@ -297,11 +297,18 @@ pub(super) fn condition(
         "_list" => return list(value),
         _ => {}
     }
+    // What is wrong further on is wrong with the whole parameter.
+    let whole = |problem| match problem {
+        Problem::Ignorable(issue) => {
+            Problem::Ignorable(Issue { expression: shown(name).into(), ..issue })
+        }
+        Problem::Fatal(issue) => Problem::Fatal(Issue { expression: shown(name).into(), ..issue }),
+    };
     if let Some(rest) = name.strip_prefix("_has:") {
-        return has(context, name, rest, value, depth);
+        return has(context, name, rest, value, depth).map_err(whole);
     }
     if let Some((head, rest)) = name.split_once('.') {
-        return chain(context, resource_type, name, (head, rest), value, depth);
+        return chain(context, resource_type, name, (head, rest), value, depth).map_err(whole);
     }
     let (base, modifier) = match name.split_once(':') {
         Some((base, modifier)) => (base, Some(modifier)),
@@ -314,7 +321,7 @@ pub(super) fn condition(
 /// `_list=id` (search.html#list).
 fn list(value: &str) -> Result<Condition, Problem> {
     if value.starts_with('$') {
-        let what = "lists that the server keeps, such as $current-problems, are not offered";
+        let what = "lists that a server keeps by itself are not offered";
         return Err(Problem::Ignorable(unsupported("_list", what)));
     }
     let id = value.strip_prefix("List/").unwrap_or(value);
