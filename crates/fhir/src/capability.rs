@@ -297,10 +297,10 @@ fn resource(name: &str, offered: &Offered, instance: &Instance<'_>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const OFFERED: Offered = Offered {
+    pub(crate) const OFFERED: Offered = Offered {
         interactions: &["read", "search-type", "create"],
         system_interactions: &["transaction"],
         types: Types::All,
@@ -329,6 +329,18 @@ mod tests {
         guides: &["http://hl7.org/fhir/us/core/ImplementationGuide/hl7.fhir.us.core"],
     };
 
+    pub(crate) fn instance() -> Instance<'static> {
+        Instance {
+            base: "https://x.example/fhir",
+            version: "0.1.0",
+            date: Timestamp::from_millis(0),
+            profiles: &[],
+            parameters: &[],
+            security: &["Certificates"],
+            security_text: "Sign in.",
+        }
+    }
+
     fn statement() -> Value {
         let profile = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient".to_owned();
         let own = StatedParameter {
@@ -337,13 +349,9 @@ mod tests {
             kind: "number".into(),
         };
         let instance = Instance {
-            base: "https://x.example/fhir",
-            version: "0.1.0",
-            date: Timestamp::from_millis(0),
             profiles: &[("Patient".to_owned(), profile)],
             parameters: &[("Patient".to_owned(), own)],
-            security: &["Certificates"],
-            security_text: "Sign in.",
+            ..instance()
         };
         capability_statement(&OFFERED, &instance)
     }

@@ -16,6 +16,7 @@ mod definitions;
 pub mod fhirpath;
 mod government;
 mod narrative;
+mod openapi;
 pub mod operations;
 mod outcome;
 mod parse;
@@ -42,6 +43,7 @@ pub use definitions::{
     ValueSet, definitions,
 };
 pub use government::{is_government_id, join_government_ids, split_government_ids};
+pub use openapi::openapi;
 pub use outcome::{Issue, Severity, operation_outcome};
 pub use parse::{Limits, parse_resource};
 pub use patient_view::{Name, PatientIdentifier, PatientView, PostalAddress, Telecom};

@@ -292,22 +292,34 @@ pub struct Issue {
     pub severity: Severity,
     /// What it is, in words that hold no value of the payload.
     pub text: String,
+    /// Code of FHIR's value set issue-type, where a closer one than `processing` is known.
+    pub code: &'static str,
 }
 
 impl Issue {
     /// Something was lost or doubtful.
     pub fn warning(place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { place: place.into(), severity: Severity::Warning, text: text.into() }
+        Self::of(Severity::Warning, place.into(), text.into())
     }
 
     /// Nothing was lost, but somebody may want to know.
     pub fn information(place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { place: place.into(), severity: Severity::Information, text: text.into() }
+        Self::of(Severity::Information, place.into(), text.into())
     }
 
     /// A part could not be used at all.
     pub fn error(place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { place: place.into(), severity: Severity::Error, text: text.into() }
+        Self::of(Severity::Error, place.into(), text.into())
+    }
+
+    fn of(severity: Severity, place: String, text: String) -> Self {
+        Self { place, severity, text, code: "processing" }
+    }
+
+    /// The same issue with a closer code.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 }
 

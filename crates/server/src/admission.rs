@@ -32,14 +32,13 @@ pub(crate) fn to_json(admission: &Admission) -> Value {
 
 /// The issues of an admission in the one form that the doors render.
 pub(crate) fn issues(admission: &Admission) -> Vec<Issue> {
-    let issue = |place: &str, severity, text: &str| Issue {
-        severity,
-        code: "processing",
-        expression: place.to_owned(),
-        diagnostics: text.to_owned(),
-    };
-    let issues = admission.issues.iter();
-    issues.map(|told| issue(&told.place, severity_named(&told.severity), &told.text)).collect()
+    let issues = admission.issues.iter().map(|told| Issue {
+        severity: severity_named(&told.severity),
+        code: told.code,
+        expression: told.place.clone(),
+        diagnostics: told.text.clone(),
+    });
+    issues.collect()
 }
 
 /// Intake has a scale of its own; the names are the same.

@@ -22,6 +22,10 @@ use crate::caller::RequestContext;
 /// Seconds after which a keeper that was away is worth another try.
 const KEEPER_RETRY_S: u64 = 5;
 
+/// More problems than anybody reads, and than validation tells of one resource: a bundle
+/// may have some in each of its entries.
+const ISSUES_MAX: usize = 256;
+
 /// What a request failed with, ready to be rendered. As a response it is empty and
 /// carries itself as an extension, for the door's layer to render.
 #[derive(Debug, Clone)]
@@ -86,11 +90,17 @@ impl Failure {
 
     /// The OperationOutcome of this failure; its id is the request's.
     pub fn outcome(&self, request: RequestId) -> Value {
-        let mut outcome = if self.issues.is_empty() {
-            operation_outcome(&[Issue::error(self.code, "", self.message.clone())])
-        } else {
-            operation_outcome(&self.issues)
-        };
+        let own = Issue::error(self.code, "", self.message.clone());
+        let mut told: Vec<Issue> = self.issues.iter().take(ISSUES_MAX).cloned().collect();
+        match self.issues.len() {
+            0 => told.push(own),
+            count if count > ISSUES_MAX => {
+                let text = format!("and {} more problems", count - ISSUES_MAX);
+                told.push(Issue::error("too-costly", "", text));
+            }
+            _ => {}
+        }
+        let mut outcome = operation_outcome(&told);
         outcome["id"] = json!(request.to_string());
         outcome
     }
@@ -100,7 +110,7 @@ impl Failure {
         let mut body = json!({ "error": self.message, "code": self.code, "request": request });
         if !self.issues.is_empty() {
             let issue = |i: &Issue| json!({ "place": i.expression, "text": i.diagnostics });
-            body["issues"] = self.issues.iter().map(issue).collect();
+            body["issues"] = self.issues.iter().take(ISSUES_MAX).map(issue).collect();
         }
         body
     }

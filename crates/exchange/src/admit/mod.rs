@@ -287,7 +287,7 @@ impl Exchange {
             .filter(|resource| !resource.is_null())
             .flat_map(holdfast_fhir::validate)
             .filter(is_error)
-            .map(|issue| Issue::error(issue.expression, issue.diagnostics))
+            .map(|issue| Issue::error(issue.expression, issue.diagnostics).with_code(issue.code))
             .collect()
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Conversion;
 use super::patient::key_of;
-use crate::converted::{Issue, Severity};
+use crate::converted::Issue;
 use crate::hl7v2::{Part, Segment};
 use crate::json::{Object, Put, coding, concept, extension, reference, resource, some};
 use crate::vocabulary::mapped;
@@ -124,11 +124,7 @@ impl Conversion<'_> {
             return coding(found.system, found.code, found.display);
         }
         if class.is_empty() {
-            self.issue(Issue {
-                place: Self::place(pv1, 2),
-                severity: Severity::Warning,
-                text: "the visit has no class".to_owned(),
-            });
+            self.issue(Issue::warning(Self::place(pv1, 2), "the visit has no class"));
             return coding(NULL_FLAVOR, "UNK", "unknown");
         }
         let display = pv1.first(2).at(2).unwrap_or_default();

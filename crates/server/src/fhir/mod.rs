@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}", post(bundle::submit).get(search::of_types_by_get))
         .route("/fhir/{organization}/", post(bundle::submit).get(search::of_types_by_get))
         .route("/fhir/{organization}/metadata", get(metadata::metadata))
+        .route("/fhir/{organization}/openapi.json", get(metadata::openapi_document))
         .route("/fhir/{organization}/_history", any(not_supported))
         .route("/fhir/{organization}/_search", post(search::of_types_by_post))
         .merge(bulk::routes())

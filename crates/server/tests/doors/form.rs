@@ -47,7 +47,7 @@ fn packed(plain: &[u8]) -> Vec<u8> {
 
 impl Doors {
     /// A request with a body of any kind.
-    async fn bytes(
+    pub(crate) async fn bytes(
         &self,
         token: &str,
         method: Method,

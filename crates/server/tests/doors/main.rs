@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod bad;
 mod bulk;
 mod console;
 mod fhir;
@@ -9,6 +10,7 @@ mod form;
 mod operations_everything;
 mod operations_record;
 mod ops;
+mod promises;
 mod routes;
 mod search;
 mod wire;
