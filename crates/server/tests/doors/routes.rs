@@ -8,24 +8,16 @@ use holdfast_server::Peer;
 use crate::Doors;
 
 /// What is open without sign-in. A route that is added here wants a reason:
-/// `healthz` says nothing, `token` is where one signs in, `metadata` and `$versions`
-/// are the same for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
+/// `healthz` says nothing, `token` is where one signs in, `metadata`, its
+/// OpenAPI document and `$versions` are the same for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
 /// nothing of anybody, and nor does its style sheet, whose path is no template; the
 /// public part of the ledger is salted commitments, for everybody's monitor.
-const OPEN: [(&str, &str); 10] = [
+const OPEN: [(&str, &str); 11] = [
     ("GET", "/healthz"),
     ("POST", "/auth/token"),
     ("GET", "/fhir/{organization}/metadata"),
     ("GET", "/fhir/{organization}/$versions"),
     ("POST", "/fhir/{organization}/$versions"),
-/// `healthz` says nothing, `token` is where one signs in, `metadata` and
-/// the OpenAPI document are the same for everybody (FHIR R4 http.html#capabilities), the console's sign-in page holds
-/// nothing of anybody, and nor does its style sheet, whose path is no template; the
-/// public part of the ledger is salted commitments, for everybody's monitor.
-const OPEN: [(&str, &str); 9] = [
-    ("GET", "/healthz"),
-    ("POST", "/auth/token"),
-    ("GET", "/fhir/{organization}/metadata"),
     ("GET", "/fhir/{organization}/openapi.json"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
