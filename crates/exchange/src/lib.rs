@@ -29,6 +29,7 @@ mod relation;
 mod secrets;
 mod sizes;
 mod state;
+mod subscribe;
 mod system;
 
 pub use admit::{
@@ -51,6 +52,7 @@ pub use people::{
 pub use privacy::{EmergencyItem, FindingView, Forgetting, KeysDue, LedgerState, ReviewItem};
 pub use reconcile::{FoundGap, Gap, ReconcileState, Reconciled};
 pub use state::{Exchange, ExchangeConfig};
+pub use subscribe::{Notifier, Outgoing, SubscriptionStatus, SubscriptionView, TOPICS};
 
 pub use holdfast_backup::Report as BackupReport;
 pub use holdfast_fhir::search::Handling;

@@ -53,6 +53,7 @@ pub struct Exchange {
     in_work: Mutex<std::collections::HashSet<holdfast_base::MessageId>>,
     durable: crate::durable::Durable,
     desk: crate::bulk::Desk,
+    subscribers: crate::subscribe::Subscribers,
 }
 
 impl Exchange {
@@ -99,6 +100,7 @@ impl Exchange {
         let (features_key, tokens) = keys.mpi;
         let directory = Directory::load(&store, &features_key)?;
         let office = Office::load(&store, &keys.system)?;
+        let subscribers = crate::subscribe::Subscribers::load(&store, &keys.system)?;
         {
             // Whoever serves all patients is not held to a relationship with each.
             let mut watch = office.watch.lock();
@@ -128,6 +130,7 @@ impl Exchange {
             building_waits: Mutex::new(Timestamp::MIN),
             in_work: Mutex::default(),
             durable: crate::durable::Durable::default(),
+            subscribers,
             desk: crate::bulk::Desk::at(config.store.dir().with_file_name("bulk")),
         });
         exchange.move_secrets().await?;
@@ -195,6 +198,10 @@ impl Exchange {
 
     pub(crate) fn in_work(&self) -> &Mutex<std::collections::HashSet<holdfast_base::MessageId>> {
         &self.in_work
+    }
+
+    pub(crate) fn subscribers(&self) -> &crate::subscribe::Subscribers {
+        &self.subscribers
     }
 
     pub(crate) fn desk(&self) -> &crate::bulk::Desk {

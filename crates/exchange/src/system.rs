@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Reconciliation = b'c',
     Review = b'r',
     Secret = b's',
+    Subscription = b'u',
+    NotifyHosts = b'w',
 }
 
 impl Exchange {

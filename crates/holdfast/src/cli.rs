@@ -160,6 +160,12 @@ pub enum Command {
         #[command(subcommand)]
         task: crate::bulk::BulkTask,
     },
+    /// Subscriptions: list, send again, turn off, say which hosts may be sent to.
+    Subscription {
+        /// What to do.
+        #[command(subcommand)]
+        task: crate::subscriptions::SubscriptionTask,
+    },
     /// The audit ledger: check it offline, list and prove entries, hold it against the
     /// store, export evidence.
     Ledger {

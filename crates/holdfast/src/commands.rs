@@ -52,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Message { task } => admin::messages::run(task).await,
         Command::Grant { step } => grants::run(step).await,
         Command::Bulk { task } => crate::bulk::run(task).await,
+        Command::Subscription { task } => crate::subscriptions::run(task).await,
         Command::Ledger { task } => ledger(task).await,
         Command::Migrate { from, to } => migrate::run(&from, &to),
         Command::Witness { task } => crate::witness::run(task).await,

@@ -22,6 +22,7 @@ mod migrate;
 mod reconcile;
 mod recovery;
 pub mod serve;
+pub mod subscriptions;
 pub mod tls;
 pub mod wiring;
 pub mod witness;

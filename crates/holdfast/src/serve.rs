@@ -78,6 +78,19 @@ pub async fn run_doors(
         }
         None => None,
     };
+    // Notifications name resources by the URL at which the doors are reached.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let sender = Arc::clone(exchange);
+    let notifying = tokio::spawn(async move {
+        if let Ok(base_url) = told.await {
+            crate::subscriptions::keep_notifying(sender, base_url).await;
+        }
+    });
+    let name = config.name.clone();
+    let ready = move |bound: &Bound| {
+        let _ = tell.send(holdfast_server::base_url(&name, bound.https));
+        ready(bound);
+    };
     let doors = Doors {
         https: config.https,
         mllp: config.mllp,
@@ -99,7 +112,7 @@ pub async fn run_doors(
         stop,
     )
     .await;
-    for task in [Some(background), cosigning].into_iter().flatten() {
+    for task in [Some(background), Some(notifying), cosigning].into_iter().flatten() {
         task.abort();
         let _ = task.await;
     }

@@ -191,6 +191,7 @@ fn phrase(event: &Event) -> String {
                  {resources_count} resource(s)"
             );
         }
+        Event::SubscriptionChange { .. } => "changed a subscription, or where one may be sent to",
         Event::Forgotten { .. } => "destroyed the key of a patient's record",
         #[allow(unreachable_patterns)] // Kinds that have no words of their own.
         other => return format!("recorded {}", other.kind()),

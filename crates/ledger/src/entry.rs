@@ -323,6 +323,17 @@ pub enum Event {
         /// Resources, so far; of a download, in the file.
         resources_count: u64,
     },
+    /// A subscription was made or changed, or which hosts one may be sent to. What was
+    /// sent stands in deliveries and accesses of its own.
+    SubscriptionChange {
+        /// Whose.
+        organization: OrganizationId,
+        /// Logical id of the subscription, or the host.
+        subscription: String,
+        /// `created`, `changed`, `active`, `error`, `off`, `replayed`, `deleted`;
+        /// `host-allowed`, `host-removed`.
+        change: String,
+    },
     /// A patient's key was destroyed.
     Forgotten {
         /// The organization that kept the record.
@@ -382,6 +393,7 @@ impl Event {
             Self::ReleaseUnused { .. } => "release-unused",
             Self::LedgerRead { .. } => "ledger-read",
             Self::BulkJob { .. } => "bulk-job",
+            Self::SubscriptionChange { .. } => "subscription-change",
             Self::Forgotten { .. } => "forgotten",
             Self::KeyChange { .. } => "key-change",
         }

@@ -258,6 +258,19 @@ pub const RULES: &[Rule] = &[
         emergency: false,
         classes: ClassSet::ALL,
     },
+    // Events of the own organization's records, to a system of its own.
+    Rule {
+        code: "subscription",
+        roles: &[Role::System],
+        acts: &[Act::Deliver],
+        purposes: &[Purpose::Operations],
+        place: Place::Own,
+        modules: CARE,
+        relationships: &[Relationship::Organization],
+        consent: ConsentNeed::Ignored,
+        emergency: false,
+        classes: CHART,
+    },
     // ── Bulk export ──────────────────────────────────────────────────────────
     // A backend service, under a grant by two people. People export what they may
     // read. An employer's clinic exports nothing to its employer's systems.

@@ -31,6 +31,8 @@ named!(
         Messages = "messages",
         /// See bulk exports and imports, and end them.
         BulkJobs = "bulk-jobs",
+        /// See subscriptions, have them sent again, say which hosts they may be sent to.
+        Subscriptions = "subscriptions",
         /// Look at a payload that was refused.
         Payloads = "payloads",
     }
@@ -48,6 +50,7 @@ const TASKS: &[(Task, &[Role])] = &[
     (Task::Forgetting, &[Role::PrivacyOfficer]),
     (Task::Messages, &[Role::Administrator, Role::Registrar, Role::PrivacyOfficer]),
     (Task::BulkJobs, &[Role::Administrator, Role::SecurityOfficer, Role::PrivacyOfficer]),
+    (Task::Subscriptions, &[Role::Administrator, Role::SecurityOfficer]),
     (Task::Payloads, &[Role::PrivacyOfficer]),
 ];
 

@@ -352,6 +352,9 @@ fn tasks_go_to_those_who_run_and_watch_and_to_nobody_who_treats() {
                 Task::Messages => {
                     matches!(role, Role::Administrator | Role::Registrar | Role::PrivacyOfficer)
                 }
+                Task::Subscriptions => {
+                    matches!(role, Role::Administrator | Role::SecurityOfficer)
+                }
                 Task::BulkJobs => matches!(
                     role,
                     Role::Administrator | Role::SecurityOfficer | Role::PrivacyOfficer

@@ -31,6 +31,6 @@ mod tls;
 
 pub use caller::Peer;
 pub use router::router;
-pub use serve::{Bound, Doors, ServeError, serve};
+pub use serve::{Bound, Doors, ServeError, base_url, serve};
 pub use state::AppState;
 pub use tls::{CertificateIssuer, IssuedCertificate, ServerIdentity, fingerprint};

@@ -181,7 +181,7 @@ async fn bind(
 
 /// Where we are reached: `name` if it is a URL, otherwise https at `name` and the
 /// bound port.
-fn base_url(name: &str, https: SocketAddr) -> String {
+pub fn base_url(name: &str, https: SocketAddr) -> String {
     match (name.contains("://"), https.port()) {
         (true, _) => name.to_owned(),
         (false, 443) => format!("https://{name}"),

@@ -22,6 +22,7 @@ use crate::packing;
 use crate::population;
 use crate::sizes::{self, Labels};
 use crate::state::Exchange;
+use crate::subscribe::News;
 use crate::{Ask, ExchangeError, cover};
 
 /// A transaction in the making, with what the ledger will say of it.
@@ -37,6 +38,8 @@ pub(crate) struct Draft {
     pub matched: Matched,
     /// What changes in the index over all patients.
     pub delta: Delta,
+    /// What those who listen are to be told of.
+    pub news: Vec<News>,
     /// Patient of the payload, when it has one.
     pub main: Option<PatientId>,
 }
@@ -409,6 +412,19 @@ impl Exchange {
             .delta
             .replace(was, population::posted(&key, class, id, now, &resource_type, &entries));
         let index = search::encode(&entries);
+        if self.has_listeners(organization) {
+            draft.news.push(News {
+                patient: key.patient,
+                resource_type: resource_type.clone(),
+                id: id.to_owned(),
+                version,
+                class,
+                at: now,
+                status: body["status"].as_str().map(str::to_owned),
+                was: before.as_ref().and_then(|b| b["status"].as_str()).map(str::to_owned),
+                index: index.clone(),
+            });
+        }
         let token = data_encoding::HEXLOWER.encode(&key.id_token);
         let bound_type = cover::bound_type(&key)?;
         let context = |class, part| SealContext {

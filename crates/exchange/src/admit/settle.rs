@@ -209,6 +209,7 @@ impl Exchange {
                 &sizes::pad_json_about(intent_bytes(&intent)?, shown, INTENT_EACH),
             )),
         });
+        rows.extend(self.news_row(arrival.message, &arrival.organization, draft.news)?);
         rows.extend(population::delta_rows(&arrival.organization, draft.delta, shown));
         let kept = sizes::pad_json_about(kept, shown, OUTCOME_EACH);
         let outcome_sealed = self.system().seal(&outcome_context(arrival.message), &kept);
@@ -220,6 +221,7 @@ impl Exchange {
                 finish: Some((arrival.message, state, outcome_sealed)),
             })
             .await?;
+        self.tell_news();
         // From here on it is done. When the keeper is away now, the intent stays
         // in the outbox and the ledger is told when it answers again.
         let chain = data_encoding::HEXLOWER.encode(&committed.chain);

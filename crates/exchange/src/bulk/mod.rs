@@ -14,6 +14,8 @@ mod import;
 mod job;
 mod wishes;
 
+pub(crate) use wishes::decoded as percent_decoded;
+
 pub use job::{BulkFile, BulkFileKind, BulkJob, BulkKind, BulkState};
 pub use wishes::BulkLevel;
 

@@ -235,7 +235,7 @@ fn query_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// Percent-decoding of what may have been escaped twice.
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

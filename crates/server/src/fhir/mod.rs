@@ -14,6 +14,7 @@ pub(crate) mod operations;
 mod read;
 mod search;
 pub(crate) mod speak;
+mod subscriptions;
 mod write;
 
 use axum::Router;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/_history", any(not_supported))
         .route("/fhir/{organization}/_search", post(search::of_types_by_post))
         .merge(bulk::routes())
+        .merge(subscriptions::routes())
         .route("/fhir/{organization}/{type}", get(search::by_get).post(write::create))
         .route("/fhir/{organization}/{type}/_search", post(search::by_post))
         .route("/fhir/{organization}/{type}/_history", any(not_supported))

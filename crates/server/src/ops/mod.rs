@@ -14,6 +14,7 @@ mod organizations;
 mod question;
 mod scope;
 mod status;
+mod subscriptions;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -43,6 +44,13 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/ops/ledger/bundle", get(ledger::bundle))
         .route("/ops/bulk", get(bulk::list))
         .route("/ops/bulk/{job}/cancel", post(bulk::cancel))
+        .route("/ops/subscriptions", get(subscriptions::list))
+        .route("/ops/subscriptions/{organization}/{id}/replay", post(subscriptions::replay))
+        .route("/ops/subscriptions/{organization}/{id}/off", post(subscriptions::off))
+        .route(
+            "/ops/organizations/{organization}/notify-hosts",
+            get(subscriptions::hosts).post(subscriptions::allow),
+        )
         .route("/ops/grants", get(grants::list).post(grants::propose))
         .route("/ops/grants/{grant}/approve", post(grants::approve))
         .route("/ops/grants/{grant}/revoke", post(grants::revoke))

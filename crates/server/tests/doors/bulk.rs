@@ -16,7 +16,7 @@ const ASYNC: (&str, &str) = ("prefer", "respond-async");
 const TRIES: usize = 2_000;
 
 /// Certificate of the first interface of `lakeside-family`, as the kit makes it.
-async fn certificate(doors: &Doors, principal: &str) -> [u8; 32] {
+pub(crate) async fn certificate(doors: &Doors, principal: &str) -> [u8; 32] {
     let _known = doors.kit.system(principal).await;
     let community = holdfast_sample::community();
     for (number, organization) in community.organizations.iter().enumerate() {
@@ -32,13 +32,13 @@ async fn certificate(doors: &Doors, principal: &str) -> [u8; 32] {
 }
 
 /// A system that speaks FHIR with its client certificate.
-struct Backend<'a> {
-    doors: &'a Doors,
-    certificate: [u8; 32],
+pub(crate) struct Backend<'a> {
+    pub(crate) doors: &'a Doors,
+    pub(crate) certificate: [u8; 32],
 }
 
 impl Backend<'_> {
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         url: &str,
@@ -54,7 +54,7 @@ impl Backend<'_> {
         self.doors.send(request.extension(peer), body).await
     }
 
-    async fn get(&self, url: &str) -> Answer {
+    pub(crate) async fn get(&self, url: &str) -> Answer {
         self.send(Method::GET, url, &[], b"").await
     }
 
@@ -105,7 +105,7 @@ fn ndjson(bytes: &[u8]) -> Vec<Value> {
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
-fn text(answer: &Answer) -> String {
+pub(crate) fn text(answer: &Answer) -> String {
     String::from_utf8_lossy(&answer.body).into_owned()
 }
 

@@ -13,6 +13,7 @@ mod ops;
 mod promises;
 mod routes;
 mod search;
+mod subscriptions;
 mod wire;
 
 use std::sync::Arc;
