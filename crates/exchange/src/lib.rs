@@ -41,8 +41,9 @@ pub use bulk::{BulkDownload, BulkFile, BulkFileKind, BulkJob, BulkKind, BulkLeve
 pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{
-    Chart, ChartRecord, Disclosed, EVERYTHING_PAGE_MAX, Everything, EverythingAsked, Gathered,
-    Look, MATCHES_MAX, MatchGrade, Page, PatientMatch, PatientMatches, SearchScope,
+    Chart, ChartRecord, CrossReference, CrossReferenced, Disclosed, EVERYTHING_PAGE_MAX,
+    Everything, EverythingAsked, Gathered, Look, MATCHES_MAX, MatchGrade, Page, PatientMatch,
+    PatientMatches, SearchScope,
 };
 pub use durable::CheckState;
 pub use error::ExchangeError;

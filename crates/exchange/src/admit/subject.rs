@@ -203,7 +203,8 @@ impl Exchange {
 
     /// Tokens of everything that a Patient can be looked up by.
     fn search_tokens(&self, organization: &Organization, patient: &Value) -> Vec<Token> {
-        let labels = search::lookup_labels(&search::index(patient));
+        let mut labels = search::lookup_labels(&search::index(patient));
+        labels.extend(crate::disclose::domain_labels(patient));
         labels.iter().map(|label| self.search_token(organization, label)).collect()
     }
 

@@ -7,6 +7,7 @@
 
 mod chart;
 mod chosen;
+mod cross_reference;
 mod everything;
 mod follow;
 mod include;
@@ -22,6 +23,8 @@ mod ways;
 
 pub use chart::{Chart, ChartRecord, Look};
 pub use chosen::Gathered;
+pub(crate) use cross_reference::domain_labels;
+pub use cross_reference::{CrossReference, CrossReferenced};
 pub use everything::{EVERYTHING_PAGE_MAX, Everything, EverythingAsked};
 pub use matches::{MATCHES_MAX, MatchGrade, PatientMatch, PatientMatches};
 pub(crate) use open::OpenRow;

@@ -117,6 +117,14 @@ const OPERATIONS: &[Operation] = &[
         by_get: false,
     },
     Operation {
+        name: "ihe-pix",
+        definition: "https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
+        system: false,
+        types: Types::These(&["Patient"]),
+        instances: Types::None,
+        by_get: true,
+    },
+    Operation {
         name: "process-message",
         definition: "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
         system: true,

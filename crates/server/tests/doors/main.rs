@@ -7,6 +7,7 @@ mod bulk;
 mod console;
 mod fhir;
 mod form;
+mod ihe;
 mod operations_everything;
 mod operations_record;
 mod ops;

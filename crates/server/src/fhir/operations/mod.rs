@@ -9,6 +9,7 @@ mod everything;
 mod message;
 mod meta;
 mod patient_match;
+mod pix;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -69,6 +70,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     chosen::DOCREF,
     chosen::DOCUMENT,
     patient_match::MATCH,
+    pix::PIX,
     message::PROCESS_MESSAGE,
     message::CONVERT,
 ];
@@ -233,6 +235,7 @@ async fn answer_to(call: &Call<'_>) -> Result<Value, Failure> {
         "docref" => chosen::docref(call).await,
         "document" => chosen::document(call).await,
         "match" => patient_match::answer(call).await,
+        "ihe-pix" => pix::answer(call).await,
         "process-message" => message::process(call).await,
         "convert" => message::convert(call),
         _ => Err(Failure::unsupported("no such operation here; /metadata lists what is")),

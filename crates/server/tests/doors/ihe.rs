@@ -1,0 +1,138 @@
+//! IHE on FHIR: PIXm (ITI-83), with the profile's own example patients.
+
+use axum::http::{Method, StatusCode};
+use holdfast_exchange::Format;
+use serde_json::{Value, json};
+
+use crate::Doors;
+use crate::operations_everything::create;
+
+const RED: &str = "urn:oid:1.3.6.1.4.1.21367.13.20.1000";
+const GREEN: &str = "urn:oid:1.3.6.1.4.1.21367.13.20.2000";
+const BLUE: &str = "urn:oid:1.3.6.1.4.1.21367.13.20.3000";
+
+/// Alice Mohr of the PIXm examples, as one organization knows her.
+fn alice(identifiers: &[(&str, &str)]) -> Value {
+    let identifiers: Vec<_> = identifiers
+        .iter()
+        .map(|(system, value)| json!({ "system": system, "value": value }))
+        .collect();
+    json!({
+        "resourceType": "Patient", "active": true, "identifier": identifiers,
+        "name": [{ "use": "official", "family": "MOHR", "given": ["ALICE"] }],
+        "gender": "female", "birthDate": "1958-01-30",
+        "telecom": [{ "system": "phone", "value": "260-555-0199" }],
+        "address": [{ "use": "home", "line": ["820 JORIE BLVD."], "city": "OAK BROOK",
+            "state": "IL", "postalCode": "60523" }],
+    })
+}
+
+/// Registers a patient at `cedar-hollow-family`.
+async fn register_elsewhere(doors: &Doors, patient: Value) {
+    let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [{
+        "fullUrl": "urn:uuid:0a6d2c1e-0000-4000-8000-000000000001",
+        "resource": patient, "request": { "method": "POST", "url": "Patient" },
+    }] });
+    let bytes = serde_json::to_vec(&bundle).unwrap();
+    let admission = doors.kit.send("hl7v2@cedar-hollow-family", Format::Fhir, &bytes).await;
+    assert_eq!(admission.written.len(), 1, "{:?}", admission.outcome);
+}
+
+fn values(parameters: &Value) -> Vec<&str> {
+    let listed = parameters["parameter"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let identifiers = listed.iter().filter(|one| one["name"] == "targetIdentifier");
+    identifiers.map(|one| one["valueIdentifier"]["value"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iti_83_gives_the_other_identifiers_of_a_person_and_where_they_are_kept() {
+    let doors = Doors::open().await;
+    let (token, base, ask) = doors.clinician().await;
+    let own = alice(&[(RED, "IHERED-994"), (GREEN, "IHEGREEN-994")]);
+    let made = create(&doors, &token, &base, &own).await;
+    let url = |query: &str| format!("{base}/Patient/$ihe-pix?{query}");
+    let red = "sourceIdentifier=urn:oid:1.3.6.1.4.1.21367.13.20.1000%7CIHERED-994";
+    let answer = doors.get(&token, &url(red)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    let found = answer.json();
+    assert_eq!(holdfast_fhir::validate(&found), []);
+    assert_eq!(values(&found), ["IHEGREEN-994"]);
+    let reference = &found["parameter"][1]["valueReference"]["reference"];
+    assert_eq!(*reference, json!(format!("https://hie.example{base}/{made}")));
+
+    // The same by POST, and restricted to a domain.
+    let body = json!({ "resourceType": "Parameters", "parameter": [
+        { "name": "sourceIdentifier", "valueString": format!("{RED}|IHERED-994") },
+        { "name": "targetSystem", "valueUri": GREEN },
+    ] });
+    let posted = doors
+        .ask(&token, Method::POST, &format!("{base}/Patient/$ihe-pix"), &[], Some(&body))
+        .await;
+    assert_eq!(values(&posted.json()), ["IHEGREEN-994"]);
+    // A domain in which the person has no other identifier: an empty answer.
+    let same = doors.get(&token, &url(&format!("{red}&targetSystem={RED}"))).await;
+    assert_eq!(
+        (same.status, same.json()),
+        (StatusCode::OK, json!({ "resourceType": "Parameters" }))
+    );
+
+    // Each answer is in the ledger as a search of that record.
+    let (office, _) = doors.kit.sign_in_for_token("privacy-officer").await;
+    let entries =
+        doors.get(&office, &format!("/ops/ledger/entries?principal={}", ask.caller.id())).await;
+    assert!(String::from_utf8_lossy(&entries.body).contains("search"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iti_83_tells_what_is_not_known_by_status_and_code() {
+    let doors = Doors::open().await;
+    let (token, base, _) = doors.clinician().await;
+    create(&doors, &token, &base, &alice(&[(RED, "IHERED-994")])).await;
+    // Known elsewhere only, to somebody else.
+    let mut other = alice(&[(BLUE, "IHEBLUE-1")]);
+    other["name"][0] = json!({ "family": "QUILL", "given": ["OTTO"] });
+    other["birthDate"] = json!("1931-05-05");
+    register_elsewhere(&doors, other).await;
+    for (query, status, code) in [
+        (format!("sourceIdentifier={RED}%7CIHERED-0"), 404, "not-found"),
+        (format!("sourceIdentifier=urn:oid:9.9.9%7C1"), 400, "code-invalid"),
+        (format!("sourceIdentifier={BLUE}%7CIHEBLUE-1"), 400, "code-invalid"),
+        (
+            format!("sourceIdentifier={RED}%7CIHERED-994&targetSystem=urn:oid:9.9.9"),
+            403,
+            "code-invalid",
+        ),
+        (format!("sourceIdentifier={RED}%7CIHERED-994&targetSystem={BLUE}"), 403, "code-invalid"),
+        ("sourceIdentifier=IHERED-994".into(), 400, "value"),
+        (format!("targetSystem={RED}"), 400, "required"),
+        (format!("sourceIdentifier={RED}%7CIHERED-994&colour=red"), 400, "not-supported"),
+    ] {
+        let answer = doors.get(&token, &format!("{base}/Patient/$ihe-pix?{query}")).await;
+        let outcome = answer.json();
+        assert_eq!(answer.status.as_u16(), status, "{query}: {outcome}");
+        assert_eq!(outcome["issue"][0]["code"], code, "{query}: {outcome}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iti_83_links_the_records_of_other_organizations_as_far_as_they_permit() {
+    let doors = Doors::open().await;
+    let (token, base, _) = doors.clinician().await;
+    create(&doors, &token, &base, &alice(&[(RED, "IHERED-994")])).await;
+    register_elsewhere(&doors, alice(&[(BLUE, "IHEBLUE-994")])).await;
+    let url = format!("{base}/Patient/$ihe-pix?sourceIdentifier={RED}%7CIHERED-994");
+    let found = doors.get(&token, &url).await;
+    assert_eq!((found.status, values(&found.json())), (StatusCode::OK, vec!["IHEBLUE-994"]));
+    let reference = found.json()["parameter"][1]["valueReference"]["reference"].clone();
+    let there = "https://hie.example/fhir/cedar-hollow-family/Patient/";
+    assert!(reference.as_str().unwrap().starts_with(there), "{reference}");
+    // A role that may see no patient learns neither identifiers nor whether there are any.
+    let (manager, caller) = doors.kit.sign_in_for_token("employer-manager").await;
+    let own = format!("/fhir/{}/Patient/$ihe-pix", caller.organization());
+    for base in [format!("{base}/Patient/$ihe-pix"), own] {
+        let url = format!("{base}?sourceIdentifier={RED}%7CIHERED-994");
+        let refused = doors.get(&manager, &url).await;
+        assert!(refused.status.is_client_error(), "{}", refused.json());
+        assert!(!String::from_utf8_lossy(&refused.body).contains("IHEBLUE"));
+    }
+}
