@@ -117,7 +117,7 @@ impl Exchange {
         found.patients.sort();
         let is_unknown =
             |target: &&str| !seen.contains(*target) && !self.has_domain(&keeping, target);
-        Ok(match targets.iter().position(|target| is_unknown(target)) {
+        Ok(match targets.iter().position(is_unknown) {
             Some(place) => CrossReferenced::UnknownTarget(place),
             None => CrossReferenced::Found(found),
         })
