@@ -95,7 +95,7 @@ async fn iti_83_tells_what_is_not_known_by_status_and_code() {
     register_elsewhere(&doors, other).await;
     for (query, status, code) in [
         (format!("sourceIdentifier={RED}%7CIHERED-0"), 404, "not-found"),
-        (format!("sourceIdentifier=urn:oid:9.9.9%7C1"), 400, "code-invalid"),
+        ("sourceIdentifier=urn:oid:9.9.9%7C1".into(), 400, "code-invalid"),
         (format!("sourceIdentifier={BLUE}%7CIHEBLUE-1"), 400, "code-invalid"),
         (
             format!("sourceIdentifier={RED}%7CIHERED-994&targetSystem=urn:oid:9.9.9"),
