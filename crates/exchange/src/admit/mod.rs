@@ -283,6 +283,11 @@ impl Exchange {
             let text = "is read-only here: it is a view of the ledger, which writes itself";
             return vec![Issue::error(read_only, text)];
         }
+        // One in a bundle would lie in the record and send nothing.
+        if resources.clone().any(|r| r["resourceType"] == "Subscription") {
+            let text = "is made by a request of its own: POST or PUT it to /Subscription";
+            return vec![Issue::error("Subscription", text)];
+        }
         resources
             .filter(|resource| !resource.is_null())
             .flat_map(holdfast_fhir::validate)

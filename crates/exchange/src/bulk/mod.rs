@@ -188,6 +188,22 @@ impl Exchange {
         Ok(())
     }
 
+    /// Ends and deletes the exports of an organization: somebody whose record may be in
+    /// their files has been forgotten, and files are sealed with no patient's key.
+    pub(crate) async fn drop_exports_of(
+        &self,
+        ask: &Ask,
+        organization: &OrganizationId,
+    ) -> Result<(), ExchangeError> {
+        let jobs: Vec<Job> = self.load_all_system(Kind::Bulk)?;
+        let exports =
+            |job: &&Job| job.kind == BulkKind::Export && job.organization == *organization;
+        for job in jobs.iter().filter(exports) {
+            self.drop_job(Some(ask), job, "cancelled").await?;
+        }
+        Ok(())
+    }
+
     fn in_reach(&self, ask: &Ask, job: &Job) -> bool {
         self.within_reach(ask, Some(&job.organization)).is_ok()
     }

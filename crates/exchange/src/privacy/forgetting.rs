@@ -56,6 +56,7 @@ impl Exchange {
         let rows = vec![RowWrite { table: Table::Directory, key: row.key, value: None }];
         self.commit(Transaction { rows, ..Transaction::default() }).await?;
         self.directory().write().remove(&(organization.clone(), listing.patient));
+        self.drop_exports_of(ask, organization).await?;
         Ok(Forgetting::Done)
     }
 }

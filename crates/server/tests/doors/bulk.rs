@@ -230,6 +230,17 @@ async fn an_export_has_every_record_once_in_files_of_one_type_and_the_ledger_nam
     assert_eq!(backend.get(url).await.status, StatusCode::NOT_FOUND);
     let folder = doors.kit.dir().join("bulk");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    assert_no_gaps(&doors).await;
+}
+
+/// Releases, accesses and the store agree.
+pub(crate) async fn assert_no_gaps(doors: &Doors) {
+    doors.kit.clock.advance_ms(10 * 60_000);
+    doors.kit.exchange().reconcile_new().await.unwrap();
+    let (office, _) = doors.kit.sign_in_for_token("security-officer").await;
+    let found = doors.post(&office, "/ops/ledger/reconcile", &json!({})).await.json();
+    assert_eq!(found["gaps_count"], 0, "{found}");
+    assert!(found["accesses_count"].as_u64().unwrap() > 1, "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -440,6 +451,16 @@ async fn p02_nothing_of_an_export_is_readable_on_disk() {
         }
     }
     assert!(files >= 3);
+    // Whoever is forgotten is in no file either.
+    let office = Ask::new(doors.kit.sign_in("privacy-officer").await);
+    let organization = office.caller.organization().clone();
+    let patient = lines["Patient"][0]["id"].as_str().unwrap();
+    let (exchange, whose) = (doors.kit.exchange(), (&organization, patient));
+    let asked = exchange.forget_patient(&office, whose, "asked for it", None).await.unwrap();
+    let holdfast_exchange::Forgetting::Confirm { code } = asked else { panic!("it asks first") };
+    exchange.forget_patient(&office, whose, "asked for it", Some(&code)).await.unwrap();
+    assert_eq!(std::fs::read_dir(doors.kit.dir().join("bulk")).unwrap().count(), 0);
+    assert_eq!(backend.get(&status).await.status, StatusCode::NOT_FOUND);
 }
 
 /// One line of NDJSON.

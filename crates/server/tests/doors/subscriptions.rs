@@ -372,4 +372,14 @@ async fn full_resources_go_out_by_permit_only_and_restricted_parts_are_never_tol
     assert_eq!(entry["resource"]["valueQuantity"]["value"], 97);
     assert_eq!(entry["request"]["method"], "POST");
     assert!(!notification.to_string().contains("424242424"));
+    crate::bulk::assert_no_gaps(&hooks.doors).await;
+    // One within a transaction would send nothing: it is refused.
+    let transaction = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [{
+        "resource": topic("new-result", None, "id-only"),
+        "request": { "method": "POST", "url": "Subscription" },
+    }]});
+    let refused =
+        hooks.backend().send(Method::POST, BASE, &[JSON], transaction.to_string().as_bytes()).await;
+    assert!(refused.status.is_client_error(), "{}", text(&refused));
+    assert!(text(&refused).contains("request of its own"), "{}", text(&refused));
 }
