@@ -1,8 +1,7 @@
 // fhir-kit-client (npm): CRUD, search, paging, batch, transaction.
 import assert from "node:assert";
-import module from "fhir-kit-client";
+import { Client } from "fhir-kit-client";
 
-const Client = module.default ?? module;
 const { BASE, TOKEN, PATIENT } = process.env;
 const client = new Client({ baseUrl: BASE, bearerToken: TOKEN });
 const observation = (value) => ({

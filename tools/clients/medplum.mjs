@@ -17,10 +17,14 @@ const observation = (value) => ({
   valueQuantity: { value, unit: "/min" },
 });
 
+// Without Prefer only headers come back.
+const representation = { headers: { Prefer: "return=representation" } };
 const patient = await client.readResource("Patient", PATIENT);
 assert.equal(patient.id, PATIENT);
 const created = [];
-for (const value of [12, 13, 14]) created.push(await client.createResource(observation(value)));
+for (const value of [12, 13, 14]) {
+  created.push(await client.createResource(observation(value), representation));
+}
 assert.equal(created[0].meta.versionId, "1");
 const first = await client.search("Observation", { patient: PATIENT, code: "9279-1", _count: 2 });
 assert.equal(first.type, "searchset");
@@ -30,7 +34,7 @@ for await (const page of client.searchResourcePages("Observation", { patient: PA
 }
 assert.ok(created.every(({ id }) => ids.has(id)), "every page was read");
 const one = created[0];
-const updated = await client.updateResource({ ...one, valueQuantity: { value: 20, unit: "/min" } });
+const updated = await client.updateResource({ ...one, valueQuantity: { value: 20, unit: "/min" } }, representation);
 assert.equal(updated.meta.versionId, "2");
 const batch = await client.executeBatch({
   resourceType: "Bundle", type: "batch", entry: [{ request: { method: "GET", url: `Patient/${PATIENT}` } }],
@@ -40,7 +44,7 @@ const statement = await client.get(client.fhirUrl("metadata"));
 const offered = statement.rest[0].resource.find(({ type }) => type === "Observation");
 const has = (code) => offered.interaction.some((interaction) => interaction.code === code);
 if (has("patch")) {
-  const patched = await client.patchResource("Observation", one.id, [{ op: "replace", path: "/status", value: "amended" }]);
+  const patched = await client.patchResource("Observation", one.id, [{ op: "replace", path: "/status", value: "amended" }], representation);
   assert.equal(patched.status, "amended");
 }
 if (has("delete")) await client.deleteResource("Observation", one.id);

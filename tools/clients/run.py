@@ -46,7 +46,10 @@ class Exchange:
 
     def __init__(self, holdfast, folder, patients):
         self.holdfast, self.folder = holdfast, folder
-        self.https = f"127.0.0.1:{free_port()}"
+        port = free_port()
+        self.https = f"127.0.0.1:{port}"
+        # The name that the demo's certificate and links have.
+        self.url = f"https://localhost:{port}"
         self.authority = folder / "data" / "tls" / "authority.pem"
         self.credentials = folder / "people.toml"
         self.log = open(folder / "exchange.log", "w")
@@ -73,18 +76,21 @@ class Exchange:
         return done.stdout.strip()
 
     def patient(self, token):
-        """Some patient of the organization."""
-        with self.get(token, "Patient?_count=1&gender=female") as answer:
-            return json.load(answer)["entry"][0]["resource"]["id"]
-
-    def get(self, token, path):
-        request = urllib.request.Request(f"{self.base()}/{path}")
+        """A patient of our own: some of those that are there are watched."""
+        patient = {
+            "resourceType": "Patient", "gender": "female", "birthDate": "1971-02-03",
+            "identifier": [{"system": "urn:clients:patient", "value": f"{time.time():.0f}"}],
+            "name": [{"family": "Clientele", "given": ["Una"]}],
+        }
+        request = urllib.request.Request(f"{self.base()}/Patient", json.dumps(patient).encode())
         request.add_header("Authorization", f"Bearer {token}")
+        request.add_header("Content-Type", "application/fhir+json")
         trust = ssl.create_default_context(cafile=self.authority)
-        return urllib.request.urlopen(request, context=trust)
+        with urllib.request.urlopen(request, context=trust) as answer:
+            return answer.headers["Location"].split("/_history/")[0].rsplit("/", 1)[1]
 
     def base(self):
-        return f"https://{self.https}/fhir/{ORGANIZATION}"
+        return f"{self.url}/fhir/{ORGANIZATION}"
 
     def stop(self):
         self.process.terminate()

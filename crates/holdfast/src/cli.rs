@@ -64,6 +64,10 @@ pub enum Command {
         /// The same seed gives the same bytes.
         #[arg(long, default_value_t = 2015)]
         seed: u64,
+        /// `messages`: the year of the community as it travels; `fhir`: one transaction
+        /// bundle a person, with some 250 resources of ten years.
+        #[arg(long, default_value = "messages", value_parser = ["messages", "fhir"])]
+        format: String,
         /// Folder to write to; must not exist or be empty.
         #[arg(long)]
         out: PathBuf,

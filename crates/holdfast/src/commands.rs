@@ -33,7 +33,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Keeper { dir, passphrase_stdin } => {
             serve::keeper(&dir.dir, passphrase_stdin).await
         }
-        Command::Sample { patients, seed, out } => sample(patients, seed, &out),
+        Command::Sample { patients, seed, format, out } => sample(patients, seed, &format, &out),
         Command::Load { sign_in, certificate, organization, paths } => {
             load::run(&sign_in, certificate.as_deref(), organization.as_deref(), &paths).await
         }
@@ -74,9 +74,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When it is there and not empty, or cannot be written.
-pub fn write_files<'a>(
+pub fn write_files(
     out: &Path,
-    files: impl Iterator<Item = (&'a str, &'a [u8])>,
+    files: impl Iterator<Item = (impl AsRef<Path>, impl AsRef<[u8]>)>,
 ) -> Result<usize, Failure> {
     if out.exists() && std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::new(format!("{} exists and is not empty", out.display())));
@@ -87,16 +87,19 @@ pub fn write_files<'a>(
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| Failure::io("create", folder, &e))?;
         }
-        crate::client::write_private(&path, bytes)?;
+        crate::client::write_private(&path, bytes.as_ref())?;
         count += 1;
     }
     Ok(count)
 }
 
-fn sample(patients: u32, seed: u64, out: &Path) -> Result<(), Failure> {
+fn sample(patients: u32, seed: u64, format: &str, out: &Path) -> Result<(), Failure> {
     let options = holdfast_sample::Options { patients, seed, ..Default::default() };
-    let files = holdfast_sample::files(&options);
-    let count = write_files(out, files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])))?;
+    let count = match format {
+        // One at a time: whole records of many persons fit no memory.
+        "fhir" => write_files(out, holdfast_sample::charts(&options))?,
+        _ => write_files(out, holdfast_sample::files(&options).into_iter())?,
+    };
     println!("{count} files of {patients} persons in {} (seed {seed})", out.display());
     Ok(())
 }

@@ -58,7 +58,7 @@ pub(crate) fn transaction(
     text.into_bytes()
 }
 
-fn uuid(dice: &mut Dice) -> String {
+pub(crate) fn uuid(dice: &mut Dice) -> String {
     let mut digits = String::with_capacity(36);
     for place in 0..32 {
         if matches!(place, 8 | 12 | 16 | 20) {
@@ -74,7 +74,7 @@ fn uuid(dice: &mut Dice) -> String {
     format!("urn:uuid:{digits}")
 }
 
-fn instant(at: DateTime) -> String {
+pub(crate) fn instant(at: DateTime) -> String {
     format!("{}-0{}:00", at.strftime("%Y-%m-%dT%H:%M:%S"), -offset_hours(at))
 }
 
@@ -264,11 +264,11 @@ impl Bundle<'_> {
     }
 }
 
-fn loinc(code: &str, display: &str) -> Value {
+pub(crate) fn loinc(code: &str, display: &str) -> Value {
     json!({ "coding": [{ "system": "http://loinc.org", "code": code, "display": display }], "text": display })
 }
 
-fn quantity(value: f64, code: &str, unit: &str) -> Value {
+pub(crate) fn quantity(value: f64, code: &str, unit: &str) -> Value {
     let rounded = (value * 10.0).round() / 10.0;
     json!({ "value": rounded, "unit": unit, "system": "http://unitsofmeasure.org", "code": code })
 }

@@ -13,6 +13,7 @@ struct ReadmeExamples;
 
 mod bundle;
 mod ccda;
+mod charts;
 pub mod check;
 mod clinical;
 mod community;
@@ -29,6 +30,7 @@ mod registration;
 mod report;
 mod stream;
 
+pub use charts::charts;
 pub use community::{
     CEDAR, Channel, Community, EMPLOYER, HOSPITAL, Interface, Kind, LABORATORY, LAKESIDE, Member,
     NEUROLOGY, Organization, StaffRole, TRANSCRIPTION, community,
