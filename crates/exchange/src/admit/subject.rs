@@ -177,11 +177,16 @@ impl Exchange {
         now: Timestamp,
     ) -> (Listing, Matched) {
         let features = holdfast_mpi::features(patient, &MatchTokens(self));
-        let (person, matched) = match &subject.known {
-            Some(known) => (known.person, Matched::Known),
-            None => self.place_person(&features),
+        let survivor = self.replaced_by(organization, subject, patient);
+        let (person, matched) = match (&survivor, &subject.known) {
+            (Some(survivor), known) => {
+                (survivor.person, known.as_ref().map_or(Matched::Linked, |_| Matched::Known))
+            }
+            (None, Some(known)) => (known.person, Matched::Known),
+            (None, None) => self.place_person(&features),
         };
         let known = subject.known.as_deref();
+        let into = survivor.map(|survivor| survivor.logical_id.clone());
         let mut care_team = known.map(|k| k.care_team.clone()).unwrap_or_default();
         care_team.extend(changed.care_team.iter().copied());
         let listing = Listing {
@@ -195,10 +200,30 @@ impl Exchange {
             care_team,
             last_visit: changed.visit.max(known.and_then(|k| k.last_visit)),
             opted_out: known.is_some_and(|k| k.opted_out),
-            merged_into: known.and_then(|k| k.merged_into.clone()),
+            merged_into: into.or_else(|| known.and_then(|k| k.merged_into.clone())),
             updated: now,
         };
         (listing, matched)
+    }
+
+    /// The record of the same organization that a Patient says it was replaced by
+    /// (Patient.link, IHE PIXm ITI-104), unless that was replaced by this one.
+    fn replaced_by(
+        &self,
+        organization: &Organization,
+        subject: &Subject,
+        patient: &Value,
+    ) -> Option<Arc<Listing>> {
+        let links = patient["link"].as_array()?;
+        let other = &links.iter().find(|link| link["type"] == "replaced-by")?["other"];
+        let located = match other["reference"].as_str() {
+            Some(reference) => self.locate(organization, reference).ok()?,
+            None => self.located(&self.identifier_key(organization, &other["identifier"])?).ok()?,
+        };
+        let survivor = self.directory().read().get(organization.id(), located?)?;
+        let is_this = survivor.patient == subject.patient
+            || survivor.merged_into.as_ref() == Some(&subject.logical_id);
+        (!is_this).then_some(survivor)
     }
 
     /// Tokens of everything that a Patient can be looked up by.

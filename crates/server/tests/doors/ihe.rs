@@ -136,3 +136,57 @@ async fn iti_83_links_the_records_of_other_organizations_as_far_as_they_permit()
         assert!(!String::from_utf8_lossy(&refused.body).contains("IHEBLUE"));
     }
 }
+
+fn corpus(name: &str) -> Option<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/corpora/fhir")
+        .join(name);
+    if !folder.is_dir() {
+        println!("skipped: no {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+fn examples(folder: &std::path::Path, prefix: &str) -> Vec<(String, Value)> {
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix) && name.ends_with(".json"))
+        .collect();
+    found.sort();
+    let read =
+        |name: &String| serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap();
+    found.iter().map(|name| (name.clone(), read(name))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pdqm_examples_are_taken_found_and_matched() {
+    let Some(folder) = corpus("ihe-pdqm") else { return };
+    let doors = Doors::open().await;
+    let (token, base, _) = doors.clinician().await;
+    for (name, patient) in examples(&folder, "Patient-ex-") {
+        let url = format!("{base}/Patient/{}", patient["id"].as_str().unwrap());
+        let put = doors.ask(&token, Method::PUT, &url, &[], Some(&patient)).await;
+        assert_eq!(put.status, StatusCode::CREATED, "{name}: {}", put.json());
+    }
+    // ITI-78: the parameters of the profile.
+    for query in [
+        "family=Schmidt&given=John",
+        "_id=ex-patient",
+        "birthdate=1923-07-25&gender=other",
+        "address-state=WI",
+    ] {
+        let found = doors.get(&token, &format!("{base}/Patient?{query}")).await;
+        assert_eq!(found.status, StatusCode::OK, "{query}: {}", found.json());
+        assert!(found.json()["total"].as_u64() >= Some(1), "{query}: {}", found.json());
+    }
+    // ITI-119: both forms of the examples' input are understood.
+    for (name, parameters) in examples(&folder, "Parameters-ex-match-input") {
+        let url = format!("{base}/Patient/$match");
+        let found = doors.ask(&token, Method::POST, &url, &[], Some(&parameters)).await;
+        assert_eq!(found.status, StatusCode::OK, "{name}: {}", found.json());
+        assert_eq!(found.json()["type"], "searchset");
+    }
+}
