@@ -60,6 +60,10 @@ pub fn run(arguments: &[String]) -> Outcome {
         ("elements.tsv", package.elements()),
         ("valuesets.tsv", package.value_sets()),
         ("compartment.tsv", package.patient_compartment()),
+        (
+            "terminology.jsonl",
+            crate::fhir_terms::library(&package.code_systems, &package.value_sets),
+        ),
     ];
     let folder = root.join("crates/fhir/data");
     for (name, table) in tables {

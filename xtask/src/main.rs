@@ -6,6 +6,7 @@ mod attack;
 mod cbom;
 mod corpora;
 mod fhir_defs;
+mod fhir_terms;
 mod fhirpath_diff;
 mod fhirpath_suite;
 mod fuzz;

@@ -327,7 +327,7 @@ fn search_by_type(
 }
 
 /// The text of an embedded table; it stays for the life of the program.
-fn unpack(packed: &[u8]) -> &'static str {
+pub(crate) fn unpack(packed: &[u8]) -> &'static str {
     let mut text = String::new();
     let read = flate2::read::GzDecoder::new(packed).read_to_string(&mut text);
     read.expect("the embedded definition tables are whole gzip");

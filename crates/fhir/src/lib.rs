@@ -27,6 +27,7 @@ mod residence;
 mod schema;
 pub mod search;
 mod tables;
+pub mod terminology;
 mod type_code;
 pub mod ucum;
 mod validate;

@@ -10,6 +10,7 @@ mod form;
 mod ihe;
 mod operations_everything;
 mod operations_record;
+mod operations_terminology;
 mod ops;
 mod promises;
 mod routes;

@@ -10,6 +10,7 @@ mod message;
 mod meta;
 mod patient_match;
 mod pix;
+mod terminology;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -73,6 +74,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     pix::PIX,
     message::PROCESS_MESSAGE,
     message::CONVERT,
+    terminology::LOOKUP,
+    terminology::VALIDATE_CODE,
+    terminology::SUBSUMES,
+    terminology::EXPAND,
+    terminology::VALIDATE_MEMBER,
+    terminology::TRANSLATE,
 ];
 
 /// One call, understood.
@@ -238,6 +245,14 @@ async fn answer_to(call: &Call<'_>) -> Result<Value, Failure> {
         "ihe-pix" => pix::answer(call).await,
         "process-message" => message::process(call).await,
         "convert" => message::convert(call),
+        "lookup" => terminology::lookup(call).await,
+        "validate-code" if call.resource_type == "CodeSystem" => {
+            terminology::validate_code(call).await
+        }
+        "validate-code" => terminology::validate_member(call).await,
+        "subsumes" => terminology::subsumes(call).await,
+        "expand" => terminology::expand(call).await,
+        "translate" => terminology::translate(call).await,
         _ => Err(Failure::unsupported("no such operation here; /metadata lists what is")),
     }
 }
