@@ -41,8 +41,8 @@ fn out(parameters: &Value, name: &str) -> Value {
     let list = parameters["parameter"].as_array().unwrap();
     let found = list.iter().find(|one| one["name"] == name);
     let fields = found.and_then(Value::as_object).into_iter().flatten();
-    let value = fields.filter(|(name, _)| name.starts_with("value")).map(|(_, value)| value);
-    value.cloned().next().unwrap_or_default()
+    let mut value = fields.filter(|(name, _)| name.starts_with("value")).map(|(_, value)| value);
+    value.next().cloned().unwrap_or_default()
 }
 
 fn codes(value_set: &Value) -> Vec<&str> {
