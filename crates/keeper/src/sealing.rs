@@ -151,6 +151,17 @@ impl PatientKeys {
         self.keys[class as usize].as_ref().ok_or(SealError::NoKey { class })
     }
 
+    /// The keys of those of `classes` that are here, and no others.
+    #[must_use]
+    pub fn narrowed(&self, classes: ClassSet) -> Self {
+        let key = |class: ElementClass| {
+            let key = &self.keys[class as usize];
+            key.clone().filter(|_| classes.contains(class))
+        };
+        let keys = ElementClass::ALL.map(key);
+        Self { organization: self.organization.clone(), patient: self.patient, keys }
+    }
+
     /// The classes whose keys are here.
     pub fn classes(&self) -> ClassSet {
         ElementClass::ALL.into_iter().filter(|class| self.keys[*class as usize].is_some()).collect()

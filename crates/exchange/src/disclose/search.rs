@@ -167,7 +167,11 @@ impl Exchange {
             searching.follow(query).await?;
         }
         let first = &queries[0];
-        let count = page_size(first, default_size(&searching, &queries)?);
+        let default = match first.count() {
+            Some(_) => PAGE_DEFAULT,
+            None => default_size(&searching, &queries)?,
+        };
+        let count = page_size(first, default);
         let slice = Slice {
             offset: place.offset,
             count,
@@ -182,7 +186,8 @@ impl Exchange {
         issues.extend(first.issues().iter().cloned());
         searching.record_accesses().await?;
 
-        let is_look_up = queries.len() == 1 && searching.way(first)? == Way::LookUp;
+        let of_patients = queries.len() == 1 && first.resource_type() == "Patient";
+        let is_look_up = of_patients && searching.way(first)? == Way::LookUp;
         let mut total = found.total;
         place.offset += matches.len();
         if is_look_up && !first.is_sorted() {
@@ -341,9 +346,10 @@ impl Exchange {
             None => directory.find(keeping.id(), &groups),
         };
         let ids = query.ids();
-        found.retain(|listing| {
-            listing.merged_into.is_none()
-                && ids.as_ref().is_none_or(|ids| ids.contains(&listing.logical_id.as_str()))
+        // A record that was merged into another is found by its own id only.
+        found.retain(|listing| match &ids {
+            Some(ids) => ids.contains(&listing.logical_id.as_str()),
+            None => listing.merged_into.is_none(),
         });
         Ok(found)
     }

@@ -77,7 +77,9 @@ impl Searching<'_> {
             return located.map(Way::Record).ok_or(ExchangeError::NotFound);
         }
         let ids = query.ids().filter(|ids| ids.len() <= LOCATED_MAX);
-        if let Some(ids) = ids.filter(|_| kind != "Patient" || query.needs_document()) {
+        // Tokens find patients; what tokens cannot answer, a record or the index can.
+        let tokens_do = kind == "Patient" && query.lookup().is_ok();
+        if let Some(ids) = ids.filter(|_| !tokens_do || query.needs_document()) {
             let mut located = BTreeSet::new();
             for id in ids {
                 located.extend(self.exchange.locate(&self.keeping, &format!("{kind}/{id}"))?);
@@ -89,8 +91,6 @@ impl Searching<'_> {
                 _ => {}
             }
         }
-        // Tokens find patients; what tokens cannot answer, the index can.
-        let tokens_do = kind == "Patient" && query.lookup().is_ok();
         Ok(if tokens_do { Way::LookUp } else { Way::Population })
     }
 

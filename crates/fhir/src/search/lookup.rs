@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use holdfast_base::Timestamp;
 
+use super::document::{DocumentTest, ValueTest};
 use super::entry::{IndexEntry, IndexValue};
+use super::index::fold_code;
 use super::query::{Condition, Prefix, Query, Test, Wanted, WantedSystem};
 use super::span::Span;
 use crate::Issue;
@@ -76,6 +78,16 @@ impl Condition {
                 let labels: Option<Vec<String>> =
                     wanted.iter().map(|wanted| self.label(wanted)).collect();
                 Some(vec![labels?])
+            }
+            // Whose value it is; whether the type is right is seen in the open.
+            Test::Document(DocumentTest::Values { any, .. }) => {
+                let label = |test: &ValueTest| match test {
+                    ValueTest::OfType { value, .. } => {
+                        Some(format!("{}={}", self.param, fold_code(value)))
+                    }
+                    ValueTest::Display(_) => None,
+                };
+                Some(vec![any.iter().map(label).collect::<Option<Vec<_>>>()?])
             }
             Test::Both(all) => {
                 let groups: Option<Vec<_>> = all.iter().map(Self::groups).collect();

@@ -28,6 +28,8 @@ use crate::type_code::type_code;
 const TEXT_BYTES_MAX: usize = 200;
 /// Codes, ids or references in one condition: what the keeper hears in one question.
 const CODES_MAX: usize = 2_000;
+/// Clauses that alternatives of several conditions may become.
+const CLAUSES_MAX: usize = 64;
 /// Stands after a text that was cut.
 const CUT: u8 = 1;
 
@@ -268,15 +270,24 @@ impl Condition {
                 let clauses: Option<Vec<_>> = all.iter().map(|inner| inner.clauses(code)).collect();
                 clauses?.concat()
             }
+            // One of several conjunctions is every disjunction with a part of each.
             Test::Either(some) => {
-                let mut either = Vec::new();
+                let mut either: Vec<Vec<PostingRange>> = vec![Vec::new()];
                 for inner in some {
-                    match inner.clauses(code)?.as_mut_slice() {
-                        [(false, ranges)] => either.append(ranges),
-                        _ => return None,
+                    let clauses = inner.clauses(code)?;
+                    if clauses.iter().any(|(excludes, _)| *excludes)
+                        || either.len() * clauses.len() > CLAUSES_MAX
+                    {
+                        return None;
                     }
+                    let with = |before: &Vec<PostingRange>| {
+                        let joined =
+                            clauses.iter().map(|(_, ranges)| [&before[..], ranges].concat());
+                        joined.collect::<Vec<_>>()
+                    };
+                    either = either.iter().flat_map(with).collect();
                 }
-                vec![(false, either)]
+                either.into_iter().map(|ranges| (false, ranges)).collect()
             }
             Test::Not(inner) => match inner.clauses(code)?.as_mut_slice() {
                 [(excludes, ranges)] => vec![(!*excludes, std::mem::take(ranges))],
@@ -294,8 +305,8 @@ impl Condition {
                  patient's record (add `patient=`) and for what is about no patient"
             }
             Test::Either(_) | Test::Both(_) | Test::Not(_) => {
-                "over many patients a filter may combine conditions by `and`, alternatives by \
-                 `or`, and leave out by `not`, and no further"
+                "over many patients alternatives must not leave anything out, what is left out \
+                 must be one condition, and there must not be too many of them"
             }
             _ => {
                 "over many patients neither `:contains` nor texts of more than 200 bytes are \

@@ -173,7 +173,11 @@ async fn find_at(
     handling: Handling,
 ) -> Result<Value, Failure> {
     let base = state.fhir_base(organization);
-    let pairs = own_references(&base, pairs);
+    let mut pairs = own_references(&base, pairs);
+    if at.path.is_empty() {
+        // Said by the scope.
+        pairs.retain(|(name, _)| name != "_type");
+    }
     if pairs.iter().any(|(name, value)| name == "_explain" && value == "true") {
         let steps = state.exchange.explain(ask, organization, &at.scope, &pairs, handling)?;
         return Ok(explanation(&steps));
@@ -228,17 +232,17 @@ fn render(base: &str, at: &At, pairs: &[(String, String)], page: Page) -> Result
         "" => format!("{base}{}", at.path),
         query => format!("{base}{}?{query}", at.path),
     };
-    let has_types = page.used.iter().any(|(name, _)| name == "_type");
-    let types = pairs.iter().filter(|(name, _)| name == "_type" && !has_types);
-    let used = types.chain(&page.used).map(|(name, value)| (name.as_str(), value.as_str()));
+    // Types are part of what a search over the base is, and its pages belong to them.
+    let typed = at.scope.types.join(",");
+    let typed = at.path.is_empty().then_some(("_type", typed.as_str()));
+    let limited = pairs.iter().filter(|(name, _)| name == "_type" && at.scope.types.is_empty());
+    let used = limited.chain(&page.used).map(|(name, value)| (name.as_str(), value.as_str()));
+    let used = typed.into_iter().chain(used);
     let here = pairs.iter().find(|(name, _)| name == PAGE);
     let here = here.map(|(name, value)| (name.as_str(), value.as_str()));
     let self_link = url(&render_pairs(used.chain(here)));
-    // Types are part of what a root search's page belongs to.
-    let typed = at.scope.types.join(",");
-    let typed = (at.path.is_empty()).then_some(("_type", typed.as_str()));
     let next_url = |token: &str| {
-        url(&render_pairs(typed.iter().copied().chain([(PAGE, token)]).collect::<Vec<_>>()))
+        url(&render_pairs(typed.into_iter().chain([(PAGE, token)]).collect::<Vec<_>>()))
     };
     let next = page.next.as_deref().map(next_url);
     let total = shown_total(&query_of_first, page.total);

@@ -15,7 +15,9 @@ mod ops;
 mod promises;
 mod routes;
 mod search;
+mod search_results;
 mod subscriptions;
+mod us_core;
 mod wire;
 
 use std::sync::Arc;
