@@ -266,6 +266,27 @@ pub async fn keep_notifying(exchange: Arc<Exchange>, base_url: String) {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn only_https_is_sent_and_an_endpoint_that_is_not_there_is_said_so() {
+        crate::wiring::install_tls_provider();
+        let notifier = HttpsNotifier::new().expect("a client");
+        let message = |endpoint: &str| Outgoing {
+            endpoint: endpoint.to_owned(),
+            headers: vec!["Authorization: Bearer a".to_owned()],
+            body: b"{}".to_vec(),
+            secret: "secret".to_owned(),
+            subscription: "s1".to_owned(),
+            at: holdfast_base::Timestamp::from_millis(7_000),
+        };
+        // Bound and closed again: nobody listens there.
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = held.local_addr().expect("its number").port();
+        drop(held);
+        let away = notifier.send(message(&format!("https://127.0.0.1:{port}/"))).await;
+        assert_eq!(away, Err("the endpoint cannot be reached"));
+        assert!(notifier.send(message(&format!("http://127.0.0.1:{port}/"))).await.is_err());
+    }
+
     #[test]
     fn a_signature_is_hmac_sha256_over_time_and_body() {
         // What `printf '7.{}' | openssl dgst -sha256 -hmac secret` says.

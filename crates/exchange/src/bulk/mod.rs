@@ -23,7 +23,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use holdfast_base::{OrganizationId, PatientId, RequestId};
+use holdfast_base::{OrganizationId, PatientId, RequestId, Timestamp};
 use holdfast_keeper::NO_BULK_GRANT;
 use holdfast_ledger::Event;
 use holdfast_policy::{Role, Task};
@@ -36,6 +36,8 @@ use crate::{Ask, ExchangeError};
 use files::{Chunks, Spool};
 use job::{FILES_LIFE_MS, JOB_LIFE_MS, Job};
 
+/// How often a job that waits for somebody is tried again by itself.
+const RETRY_MS: i64 = 600_000;
 /// Jobs of one principal that are not over: each is hours of work.
 const JOBS_OF_ONE_MAX: usize = 5;
 
@@ -50,6 +52,8 @@ pub(crate) struct Desk {
     /// Held while a row is written: one that was deleted does not come back.
     writing: tokio::sync::Mutex<()>,
     roster: Mutex<Option<(RequestId, Arc<Vec<PatientId>>)>>,
+    /// When jobs that wait were tried again by themselves.
+    tried: Mutex<HashMap<RequestId, Timestamp>>,
 }
 
 impl Desk {
@@ -62,6 +66,7 @@ impl Desk {
             turn: Arc::new(tokio::sync::Semaphore::new(1)),
             writing: tokio::sync::Mutex::default(),
             roster: Mutex::default(),
+            tried: Mutex::default(),
         }
     }
 }
@@ -172,10 +177,12 @@ impl Exchange {
         for job in &jobs {
             if self.now() >= job.expires {
                 self.drop_job(None, job, "expired").await?;
-            } else if !job.state.is_over() && job.state != BulkState::Uploading {
+            } else if !job.state.is_over() && job.state != BulkState::Uploading && self.is_time(job)
+            {
                 self.start_job(job.id);
             }
         }
+        self.desk().tried.lock().retain(|id, _| jobs.iter().any(|job| job.id == *id));
         // Folders whose row a crash kept from being written, or deleted.
         let known: HashSet<RequestId> = jobs.iter().map(|job| job.id).collect();
         let _writing = self.desk().writing.lock().await;
@@ -186,6 +193,22 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// Whether a job is tried again by itself: each try that is refused is an entry, so one
+    /// that waits for somebody is tried seldom. Who asks for its status tries it at once.
+    fn is_time(&self, job: &Job) -> bool {
+        if !matches!(job.state, BulkState::Waiting(_)) {
+            return true;
+        }
+        let now = self.now();
+        let mut tried = self.desk().tried.lock();
+        let last = tried.get(&job.id).copied();
+        let due = last.is_none_or(|last| now.millis_since(last) >= RETRY_MS);
+        if due {
+            tried.insert(job.id, now);
+        }
+        due
     }
 
     /// Ends and deletes the exports of an organization: somebody whose record may be in

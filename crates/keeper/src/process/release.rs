@@ -15,7 +15,7 @@ use super::acts::{
 };
 use super::rules::Act;
 use super::scribe::{Decided, NewKey, Outcome, Scribe, entry, key_releases};
-use crate::budget::{FRONT_ROLE, Over, distinct};
+use crate::budget::{FRONT_ROLE, Over, Window, distinct};
 use crate::error::{NotPermitted, Refused};
 use crate::keyring::Keys;
 use crate::primitive::Secret;
@@ -176,8 +176,10 @@ pub(super) fn admit(
 
 fn refuse_over(asked: &Release, who: &Identity, whose: OverWhose, now: Timestamp) -> Decided {
     let reason = whose.reason;
+    // An export goes as far as its grant and waits for another: no sign of misuse.
+    let expected = asked.reason == BULK_EXPORT && whose.over.window == Window::Grant;
     let (refused, alert) = whose.told(&who.actor.principal);
-    refuse(asked, &who.actor, reason, refused, now, Some(alert))
+    refuse(asked, &who.actor, reason, refused, now, (!expected).then_some(alert))
 }
 
 /// The keys in the order that they were asked for, and those that must be made.
