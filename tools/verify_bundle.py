@@ -250,6 +250,7 @@ ACTIONS = {
     "write": "wrote",
     "deliver": "passed on",
     "notify": "opened for a notice",
+    "delete": "deleted",
 }
 PHRASES = {
     "ledger-opened": "began the ledger",

@@ -125,6 +125,14 @@ impl PatientId {
     /// The compartment of what belongs to an organization and to no patient
     /// (practitioners, locations, the organization itself).
     pub const NONE: PatientId = PatientId([0; 16]);
+    /// The compartment of an organization's other resources that are about no patient:
+    /// its own people's, and nobody else's.
+    pub const OWN: PatientId = PatientId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+    /// Whether this is a compartment of no patient.
+    pub fn is_nobody(self) -> bool {
+        self == Self::NONE || self == Self::OWN
+    }
 }
 
 macro_rules! name_id {

@@ -44,6 +44,9 @@ pub(crate) struct Listing {
     pub opted_out: bool,
     /// Logical id of the record that this one was merged into.
     pub merged_into: Option<String>,
+    /// Whether the Patient resource was deleted: nobody finds it any more.
+    #[serde(default)]
+    pub deleted: bool,
     /// Last change of the Patient resource.
     pub updated: Timestamp,
 }
@@ -81,14 +84,15 @@ impl Directory {
     pub fn put(&mut self, listing: Arc<Listing>) {
         let place = (listing.organization.clone(), listing.patient);
         self.remove(&place);
-        for token in &listing.search {
+        let searched = listing.search.iter().filter(|_| !listing.deleted);
+        for token in searched {
             let key = (listing.organization.clone(), *token);
             self.by_token.entry(key).or_default().insert(listing.patient);
         }
         let named = (listing.organization.clone(), listing.logical_id.clone());
         self.by_logical_id.insert(named, listing.patient);
         self.by_person.entry(listing.person).or_default().insert(place.clone());
-        if listing.merged_into.is_none() {
+        if listing.merged_into.is_none() && !listing.deleted {
             self.matching.add(record(&place), listing.person, listing.features.clone());
         }
         self.listings.insert(place, listing);
@@ -142,11 +146,11 @@ impl Directory {
             Some(patients) => {
                 patients.into_iter().filter_map(|p| self.get(organization, p)).collect()
             }
-            None => self.of_organization(organization).collect(),
+            None => self.of_organization(organization).filter(|l| !l.deleted).collect(),
         }
     }
 
-    /// Every patient of an organization.
+    /// Every patient record of an organization, of deleted Patients, too.
     pub fn of_organization<'a>(
         &'a self,
         organization: &'a OrganizationId,

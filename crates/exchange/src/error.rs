@@ -36,6 +36,16 @@ pub enum ExchangeError {
     /// The request is wrong; each issue names its place.
     #[error("the request has {} problem(s)", .0.len())]
     Invalid(Vec<Issue>),
+    /// One entry of a request cannot be carried out, and with it the whole request.
+    #[error("{place} {text}")]
+    EntryRefused {
+        /// What kind of refusal it is: a name for lists and doors.
+        category: &'static str,
+        /// The element.
+        place: String,
+        /// What is wrong with it.
+        text: &'static str,
+    },
     /// It clashes with what is stored, and did so on every retry.
     #[error("the stored version is another one than the request expects")]
     Conflict,
@@ -98,7 +108,7 @@ impl ExchangeError {
         match self {
             Self::NotSignedIn | Self::Suspended | Self::NotPermitted { .. } => Category::Forbidden,
             Self::NotFound | Self::Gone | Self::NoOrganization(_) => Category::NotFound,
-            Self::Invalid(_) | Self::Setting(_) => Category::Incorrect,
+            Self::Invalid(_) | Self::Setting(_) | Self::EntryRefused { .. } => Category::Incorrect,
             Self::Conflict => Category::Conflict,
             Self::Throttled { .. }
             | Self::OverBudget { .. }

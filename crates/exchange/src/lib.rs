@@ -42,8 +42,8 @@ pub use caller::{Ask, Caller};
 pub use deliver::InboxItem;
 pub use disclose::{
     Chart, ChartRecord, CrossReference, CrossReferenced, Disclosed, EVERYTHING_PAGE_MAX,
-    Everything, EverythingAsked, Gathered, Look, MATCHES_MAX, MatchGrade, Page, PatientMatch,
-    PatientMatches, SearchScope,
+    Everything, EverythingAsked, Gathered, History, Look, MATCHES_MAX, MatchGrade, Page,
+    PatientMatch, PatientMatches, SearchScope, Version,
 };
 pub use durable::CheckState;
 pub use error::ExchangeError;

@@ -215,7 +215,17 @@ impl Exchange {
     /// Waits for the lane of `token`, so that what concerns one patient is
     /// written one after the other.
     pub(crate) async fn lane(&self, token: &[u8]) -> tokio::sync::MutexGuard<'_, ()> {
+        self.numbered_lane(self.lane_number(token)).await
+    }
+
+    /// The number of the lane of `token`. Who takes several takes them in order.
+    pub(crate) fn lane_number(&self, token: &[u8]) -> usize {
         let lane = token.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + *byte as usize);
+        lane % WRITE_LANES
+    }
+
+    /// Waits for a lane by its number.
+    pub(crate) async fn numbered_lane(&self, lane: usize) -> tokio::sync::MutexGuard<'_, ()> {
         self.lanes[lane % WRITE_LANES].lock().await
     }
 

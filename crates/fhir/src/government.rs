@@ -89,6 +89,24 @@ pub fn split_government_ids(patient: &mut Value) -> Option<Value> {
     (!originals.is_empty()).then_some(Value::Object(originals))
 }
 
+/// Gives identifiers of `patient` that came back masked, as somebody without sight of
+/// them sends them, the originals of `before`.
+pub fn unmask_government_ids(patient: &mut Value, before: &Value) {
+    let known = before["identifier"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let identifiers =
+        patient.get_mut("identifier").and_then(Value::as_array_mut).into_iter().flatten();
+    for identifier in identifiers.filter(|identifier| is_government_id(identifier)) {
+        let masked = identifier["value"].as_str().filter(|value| value.starts_with("***"));
+        let original = known.iter().find(|known| {
+            let told = known["value"].as_str().map(|value| mask(value, is_ssn(known)));
+            known["system"] == identifier["system"] && told.as_deref() == masked
+        });
+        if let (Some(_), Some(original)) = (masked, original) {
+            *identifier = original.clone();
+        }
+    }
+}
+
 /// Puts the originals that [`split_government_ids`] took out back in place.
 pub fn join_government_ids(patient: &mut Value, part: &Value) {
     let Some(identifiers) = patient.get_mut("identifier").and_then(Value::as_array_mut) else {
@@ -106,6 +124,21 @@ pub fn join_government_ids(patient: &mut Value, part: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_back_masked_is_what_it_was() {
+        let ssn =
+            |value: &str| json!({ "system": "http://hl7.org/fhir/sid/us-ssn", "value": value });
+        let before = json!({ "identifier": [ssn("123-45-6789")] });
+        let after = |value: &str| {
+            let mut patient = json!({ "identifier": [ssn(value)] });
+            unmask_government_ids(&mut patient, &before);
+            patient["identifier"][0]["value"].clone()
+        };
+        assert_eq!(after("***-**-6789"), "123-45-6789");
+        assert_eq!(after("***-**-0000"), "***-**-0000");
+        assert_eq!(after("987-65-4321"), "987-65-4321");
+    }
 
     fn patient() -> Value {
         json!({"resourceType": "Patient", "identifier": [

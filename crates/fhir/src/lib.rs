@@ -20,6 +20,7 @@ mod openapi;
 pub mod operations;
 mod outcome;
 mod parse;
+pub mod patch;
 mod patient_view;
 mod primitive;
 mod reference;
@@ -43,7 +44,9 @@ pub use definitions::{
     Definitions, Element, ElementType, ParameterKind, SearchParameter, TypeDefinition, TypeKind,
     ValueSet, definitions,
 };
-pub use government::{is_government_id, join_government_ids, split_government_ids};
+pub use government::{
+    is_government_id, join_government_ids, split_government_ids, unmask_government_ids,
+};
 pub use openapi::openapi;
 pub use outcome::{Issue, Severity, operation_outcome};
 pub use parse::{Limits, parse_resource};

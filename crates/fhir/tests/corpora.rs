@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use holdfast_fhir::patch::{fhirpath_patch, json_patch};
+use holdfast_fhir::xml::from_xml;
 use holdfast_fhir::{Limits, compartment_patient, parse_resource, search, validate};
 use serde_json::Value;
 
@@ -105,4 +107,50 @@ fn no_document_of_the_official_suites_panics() {
         println!("{set}: {read} read, {refused} refused");
         assert!(read + refused > 0, "{set} has no files");
     }
+}
+
+/// What stands between the first `<name>` and its end in `text`.
+fn between<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let from = text.find(&format!("<{name}>"))? + name.len() + 2;
+    let to = text[from..].find(&format!("</{name}>"))?;
+    Some(text[from..from + to].trim())
+}
+
+#[test]
+fn json_patches_of_the_official_suite_do_what_it_says() {
+    let Some(folder) = corpus("patch-r4") else { return };
+    let text = std::fs::read(folder.join("json-patch-tests.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    let mut failed = Vec::new();
+    for case in &cases {
+        let told = json_patch(&case["doc"], &case["patch"]);
+        let expected = case.get("expected").filter(|_| case.get("error").is_none());
+        if told.as_ref().ok() != expected {
+            failed.push(format!("{}: {told:?}", case["comment"]));
+        }
+    }
+    println!("patch-r4: {} of {} JSON Patch cases", cases.len() - failed.len(), cases.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn fhirpath_patches_of_the_official_suite_do_what_it_says() {
+    let Some(folder) = corpus("patch-r4") else { return };
+    let text = std::fs::read_to_string(folder.join("fhir-patch-tests.xml")).unwrap();
+    let read = |xml: &str| from_xml(xml.as_bytes(), Limits::default()).unwrap();
+    let (mut count, mut failed) = (0, Vec::new());
+    for case in text.split("<case ").skip(1) {
+        let name = case.split('"').nth(1).unwrap();
+        let input = read(between(case, "input").unwrap());
+        let patch = read(between(case, "diff").unwrap());
+        let expected = between(case, "output").map(read);
+        let told = fhirpath_patch(&input, &patch);
+        count += 1;
+        if told.as_ref().ok() != expected.as_ref() {
+            failed.push(format!("{name}: {told:?}, not {expected:?}"));
+        }
+    }
+    println!("patch-r4: {} of {count} FHIRPath Patch cases", count - failed.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(count > 30);
 }

@@ -74,8 +74,6 @@ pub struct Converted {
     /// The Patient the payload is about, without `id`; identifiers have system,
     /// value and, where known, assigner. `None` when the payload has no patient.
     pub patient: Option<Value>,
-    /// How the sender asked to have the Patient stored (FHIR bundles only).
-    pub patient_request: Option<BundleRequest>,
     /// The Patient's place among the entries of a FHIR bundle, from 0.
     pub patient_entry: Option<usize>,
     /// Everything else, in the order of the payload.
@@ -153,6 +151,8 @@ pub struct BundleRequest {
     pub if_none_exist: Option<String>,
     /// `ifMatch`: the version that must be the current one.
     pub if_match: Option<String>,
+    /// `ifNoneMatch`: `*`, when there must be nothing yet.
+    pub if_none_match: Option<String>,
 }
 
 impl std::fmt::Debug for BundleRequest {

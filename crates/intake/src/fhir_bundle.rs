@@ -13,9 +13,10 @@ use crate::converted::{
 const ENTRIES_COUNT_MAX: usize = 10_000;
 
 /// Takes a Bundle (transaction, batch, collection, document, message, searchset,
-/// history) or a single resource apart. The payload's one Patient becomes
-/// [`Converted::patient`], without its `id`; references to it by fullUrl or by
-/// `Patient/<id>` become [`PATIENT_URL`].
+/// history) or a single resource apart. What the entries of a transaction or batch
+/// ask for stands beside their resources, Patients among them. The one Patient of any
+/// other payload becomes [`Converted::patient`], without its `id`; references to it by
+/// fullUrl or by `Patient/<id>` become [`PATIENT_URL`].
 ///
 /// # Errors
 /// [`Refusal`] when the value is no resource or bundle, a transaction or batch
@@ -61,6 +62,16 @@ impl Entry {
     fn id(&self) -> Option<&str> {
         self.resource.get("id").and_then(Value::as_str)
     }
+
+    fn converted(self) -> ConvertedResource {
+        ConvertedResource {
+            natural_key: natural_key(&self),
+            full_url: self.full_url,
+            request: self.request,
+            entry: self.place,
+            resource: self.resource,
+        }
+    }
 }
 
 fn bundle(value: &Value) -> Result<Converted, Refusal> {
@@ -93,13 +104,18 @@ fn bundle(value: &Value) -> Result<Converted, Refusal> {
         // The header says how the message came; it is no part of anybody's record.
         entries.retain(|entry| resource_type(&entry.resource) != Some("MessageHeader"));
     }
+    let mut converted = Converted { kind, ..Converted::default() };
+    let identifier = value.get("identifier").and_then(|identifier| identifier.get("value"));
+    converted.control_id = identifier.and_then(Value::as_str).map(str::to_owned);
+    if asks {
+        converted.resources = entries.into_iter().map(Entry::converted).collect();
+        drop_shared_keys(&mut converted.resources);
+        return Ok(converted);
+    }
     let patients = entries.iter().filter(|entry| entry.is_patient()).count();
     if patients > 1 {
         return Err(Refusal::SeveralPatients { count: patients });
     }
-    let mut converted = Converted { kind, ..Converted::default() };
-    let identifier = value.get("identifier").and_then(|identifier| identifier.get("value"));
-    converted.control_id = identifier.and_then(Value::as_str).map(str::to_owned);
     place(entries, &mut converted);
     Ok(converted)
 }
@@ -114,8 +130,13 @@ fn read_entry(place: usize, entry: &Value, asks: bool) -> Result<Entry, Refusal>
                 return Err(at(".request.method"));
             }
             let url = text("url").ok_or_else(|| at(".request.url"))?;
-            let (if_none_exist, if_match) = (text("ifNoneExist"), text("ifMatch"));
-            Some(BundleRequest { method, url, if_none_exist, if_match })
+            Some(BundleRequest {
+                method,
+                url,
+                if_none_exist: text("ifNoneExist"),
+                if_match: text("ifMatch"),
+                if_none_match: text("ifNoneMatch"),
+            })
         }
         None if asks => return Err(at(".request")),
         _ => None,
@@ -142,20 +163,13 @@ fn place(mut entries: Vec<Entry>, converted: &mut Converted) {
         if let Some(patient) = entry.resource.as_object_mut() {
             patient.shift_remove("id");
         }
-        converted.patient_request = entry.request;
         converted.patient_entry = Some(entry.place);
         converted.patient = Some(entry.resource);
         converted.event = PatientEvent::Update;
     }
     for mut entry in entries {
         point_at_patient(&mut entry.resource, &names);
-        converted.resources.push(ConvertedResource {
-            natural_key: natural_key(&entry),
-            full_url: entry.full_url,
-            request: entry.request,
-            entry: entry.place,
-            resource: entry.resource,
-        });
+        converted.resources.push(entry.converted());
     }
     drop_shared_keys(&mut converted.resources);
 }
@@ -217,25 +231,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_to_the_patient_of_a_transaction_become_the_patients_url() {
+    fn references_to_the_patient_of_a_collection_become_the_patients_url() {
         let converted = convert_fhir(&json!({
-            "resourceType": "Bundle", "type": "transaction",
+            "resourceType": "Bundle", "type": "collection",
             "entry": [
-                {"fullUrl": "urn:uuid:2", "request": {"method": "POST", "url": "Observation"},
+                {"fullUrl": "urn:uuid:2",
                  "resource": {"resourceType": "Observation", "subject": {"reference": "urn:uuid:1"}}},
-                {"fullUrl": "urn:uuid:1", "request": {"method": "PUT", "url": "Patient/p"},
-                 "resource": {"resourceType": "Patient", "id": "p"}},
-                {"request": {"method": "DELETE", "url": "Condition/9"}},
+                {"fullUrl": "urn:uuid:1", "resource": {"resourceType": "Patient", "id": "p"}},
             ]
         }))
         .expect("a good bundle");
         assert_eq!(converted.patient, Some(json!({"resourceType": "Patient"})));
         assert_eq!(converted.patient_entry, Some(1));
-        assert_eq!(converted.patient_request.map(|request| request.method), Some("PUT".into()));
         let subject = &converted.resources[0].resource["subject"]["reference"];
         assert_eq!(subject, PATIENT_URL);
+    }
+
+    #[test]
+    fn entries_of_a_transaction_stay_in_order_with_what_they_ask_for() {
+        let converted = convert_fhir(&json!({
+            "resourceType": "Bundle", "type": "transaction",
+            "entry": [
+                {"fullUrl": "urn:uuid:1", "request": {"method": "PUT", "url": "Patient/p", "ifNoneMatch": "*"},
+                 "resource": {"resourceType": "Patient", "id": "p"}},
+                {"request": {"method": "DELETE", "url": "Condition/9"}},
+                {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}},
+            ]
+        }))
+        .expect("a good bundle");
+        assert!(converted.patient.is_none());
+        let asked: Vec<_> = converted.resources.iter().filter_map(|r| r.request.as_ref()).collect();
+        assert_eq!(asked.len(), 3);
+        assert_eq!((&*asked[0].method, asked[0].if_none_match.as_deref()), ("PUT", Some("*")));
         assert!(converted.resources[1].resource.is_null());
-        assert_eq!(converted.resources[1].entry, 2);
+        assert_eq!(converted.resources[2].entry, 2);
     }
 
     #[test]

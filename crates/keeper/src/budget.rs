@@ -181,7 +181,7 @@ impl Usage {
     /// Counts a release that did happen, whatever the budget (rebuilding from
     /// the ledger).
     pub fn record(&mut self, patient: PatientId, at: Timestamp) {
-        if patient == PatientId::NONE {
+        if patient.is_nobody() {
             return;
         }
         let at = self.advance(at);
@@ -268,7 +268,7 @@ impl Usage {
 
 /// The patients of a request, each once; what belongs to no patient never counts.
 pub(crate) fn distinct(patients: &[PatientId]) -> HashSet<PatientId> {
-    patients.iter().copied().filter(|patient| *patient != PatientId::NONE).collect()
+    patients.iter().copied().filter(|patient| !patient.is_nobody()).collect()
 }
 
 /// The releases of one window, counted by bucket. Each patient is in the bucket

@@ -167,6 +167,7 @@ fn phrase(event: &Event) -> String {
                 Action::Read => "read",
                 Action::Search => "found by a search",
                 Action::Write => "wrote",
+                Action::Delete => "deleted",
                 Action::Deliver => "passed on",
                 Action::Notify => "opened for a notice",
             };

@@ -49,6 +49,8 @@ pub enum Action {
     Search,
     /// A version was written.
     Write,
+    /// A version was written that says that the resource is deleted.
+    Delete,
     /// It was sent to somebody outside of the asking organization.
     Deliver,
     /// It was opened to compose a notice or an accounting.

@@ -176,7 +176,7 @@ pub fn scope(entries: &[Placed], profiles: &[Placed]) -> Scope {
                 for touch in touches {
                     let key = (touch.resource_type.clone(), touch.id.clone());
                     match action {
-                        Action::Write => {
+                        Action::Write | Action::Delete => {
                             record.written.insert(key);
                         }
                         Action::Read | Action::Search | Action::Deliver | Action::Notify => {
@@ -240,7 +240,7 @@ fn touched(placed: &Placed) -> Vec<(&OrganizationId, PatientId)> {
         }
         _ => Vec::new(),
     };
-    records.retain(|(_, patient)| *patient != PatientId::NONE);
+    records.retain(|(_, patient)| !patient.is_nobody());
     records
 }
 

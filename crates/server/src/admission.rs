@@ -91,6 +91,7 @@ pub(crate) mod tests {
                 version: 2,
                 created: false,
                 changed: true,
+                deleted: false,
                 last_updated: Timestamp::from_millis(0),
             }],
             matched: Matched::Linked,

@@ -129,6 +129,41 @@ impl Snapshot {
         Ok(false)
     }
 
+    /// Every version without its body, newest first.
+    pub fn versions(
+        &self,
+        key: &ResourceKey,
+    ) -> impl Iterator<Item = Result<IndexRow, ReadError>> + use<> {
+        let pinned = self.pinned.clone();
+        self.rows_of(key).inspect(move |_| {
+            let _alive = &pinned;
+        })
+    }
+
+    /// Every version of a patient's resources, or of those of one type, in key order and
+    /// without bodies: of each resource the newest first.
+    pub fn scan_versions(
+        &self,
+        organization: u32,
+        patient: PatientId,
+        type_code: Option<u16>,
+    ) -> impl Iterator<Item = Result<IndexRow, ReadError>> + Send + use<> {
+        let prefix = layout::patient_prefix(organization, patient, type_code);
+        let rows = self.pinned.view.scan(Space::Index, &prefix, after_prefix(&prefix).as_deref());
+        let (pinned, commit) = (self.pinned.clone(), self.commit);
+        rows.filter_map(move |row| {
+            let _alive = &pinned;
+            let read = row.map_err(ReadError::from).and_then(|(key, value)| {
+                let (_, written) = layout::read_version_key(Space::Index, &key)?;
+                if written > commit {
+                    return Ok(None);
+                }
+                layout::read_index(&key, &value).map(Some)
+            });
+            read.transpose()
+        })
+    }
+
     /// Every version, newest first; empty when there is none.
     ///
     /// # Errors
@@ -273,7 +308,10 @@ impl Snapshot {
     }
 
     /// Index rows of one resource, newest first, from what was current at *t*.
-    fn rows_of(&self, key: &ResourceKey) -> impl Iterator<Item = Result<IndexRow, ReadError>> {
+    fn rows_of(
+        &self,
+        key: &ResourceKey,
+    ) -> impl Iterator<Item = Result<IndexRow, ReadError>> + Send + use<> {
         let resource = resource_bytes(key);
         let from = version_key(&resource, self.commit);
         let to = after_prefix(&resource);

@@ -44,7 +44,7 @@ fn opened(event: &Event) -> Option<Opened<'_>> {
         }
         _ => return None,
     };
-    (opened.patient != PatientId::NONE).then_some(opened)
+    (!opened.patient.is_nobody()).then_some(opened)
 }
 
 /// `1 patient`, `2 patients`.

@@ -5,25 +5,27 @@ use std::sync::Arc;
 
 use holdfast_base::{ClassSet, ElementClass, PatientId, Timestamp};
 use holdfast_fhir::search;
-use holdfast_intake::{
-    BundleRequest, Converted, ConvertedResource, Format, Issue, PATIENT_URL, PatientEvent,
-};
+use holdfast_intake::{Converted, ConvertedResource, Format, Issue, PATIENT_URL, PatientEvent};
 use holdfast_keeper::{Delta, PatientKeys, PostedResource, SealContext};
 use holdfast_ledger::Touch;
 use holdfast_policy::{Act, Decision, Role};
 use holdfast_store::{Precondition, ResourceKey, RowWrite, SealedVersion, Table};
 use serde_json::{Map, Value, json};
 
-use super::subject::{Changes, Subject, requested_id};
+use super::subject::{Changes, Subject};
 use super::{Arrival, Matched, Written};
 use crate::directory::Listing;
-use crate::disclose::is_directory_type;
+use crate::disclose::{is_about_no_patient, nobodys};
 use crate::packing;
+use crate::people::Organization;
 use crate::population;
 use crate::sizes::{self, Labels};
 use crate::state::Exchange;
 use crate::subscribe::News;
 use crate::{Ask, ExchangeError, cover};
+
+/// Identifier system of the National Provider Identifier.
+const NPI_SYSTEM: &str = "http://hl7.org/fhir/sid/us-npi";
 
 /// A transaction in the making, with what the ledger will say of it.
 #[derive(Default)]
@@ -32,10 +34,14 @@ pub(crate) struct Draft {
     pub rows: Vec<RowWrite>,
     pub preconditions: Vec<Precondition>,
     pub touches: BTreeMap<PatientId, Vec<Touch>>,
+    /// What was deleted.
+    pub removed: BTreeMap<PatientId, Vec<Touch>>,
     pub written: Vec<Written>,
     pub listings: Vec<Listing>,
     pub issues: Vec<Issue>,
     pub matched: Matched,
+    /// Places among `listings` of records about whose person somebody has to decide.
+    pub reviews: Vec<usize>,
     /// What changes in the index over all patients.
     pub delta: Delta,
     /// What those who listen are to be told of.
@@ -52,33 +58,56 @@ struct Placed<'a> {
 }
 
 /// What every step of a draft goes by.
-struct Writing<'a> {
-    arrival: &'a Arrival<'a>,
+pub(super) struct Writing<'a> {
+    pub arrival: &'a Arrival<'a>,
     /// Where the payload's own references lead.
-    urls: HashMap<String, String>,
-    keys: HashMap<PatientId, Arc<PatientKeys>>,
-    now: Timestamp,
+    pub urls: HashMap<String, String>,
+    pub keys: HashMap<PatientId, Arc<PatientKeys>>,
+    pub now: Timestamp,
 }
 
 impl Writing<'_> {
-    fn keys_of(&self, patient: PatientId) -> Result<&PatientKeys, ExchangeError> {
+    pub fn keys_of(&self, patient: PatientId) -> Result<&PatientKeys, ExchangeError> {
         let keys = self.keys.get(&patient).ok_or(ExchangeError::Internal("keys not fetched"))?;
         Ok(keys)
     }
 }
 
 /// Where a version goes, and what stands there.
-struct Slot<'a> {
+pub(super) struct Slot<'a> {
     /// Place in the payload.
-    entry: usize,
-    key: ResourceKey,
-    id: &'a str,
-    /// The current version's number, deleted or not.
-    current: Option<u64>,
+    pub entry: usize,
+    pub key: ResourceKey,
+    pub id: &'a str,
+    /// The current version's number and time, deleted or not.
+    pub current: Option<(u64, Timestamp)>,
     /// What it says, unless it is deleted.
-    before: Option<Value>,
+    pub before: Option<Value>,
     /// What it has in the index over all patients.
-    was: Option<PostedResource>,
+    pub was: Option<PostedResource>,
+    /// Whether the new version says that the resource is deleted.
+    pub deletes: bool,
+}
+
+/// A Patient to be written.
+pub(super) struct PatientWrite<'a> {
+    pub entry: usize,
+    pub patient: &'a Value,
+    pub subject: &'a Subject,
+    pub changes: Changes,
+    /// What becomes of what is known.
+    pub known: Known,
+}
+
+/// What a Patient that comes in means for the one that is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It only names the patient: what is stored stays.
+    Stays,
+    /// The new one counts, with the identifiers of both.
+    TakenOver,
+    /// The new one counts alone.
+    Replaced,
 }
 
 impl Exchange {
@@ -100,11 +129,22 @@ impl Exchange {
             urls.insert(PATIENT_URL.into(), format!("Patient/{}", subject.logical_id));
         }
         let placed = self.place_all(arrival, converted, subject.as_ref(), &mut urls)?;
-        let keys = self.keys_for_writing(arrival, subject.as_ref(), &placed).await?;
+        let owners = subject.iter().chain(placed.iter().map(|placed| &placed.subject));
+        let keys = self.keys_for_writing(arrival, owners).await?;
         let writing = Writing { arrival, urls, keys, now: self.now() };
 
         if let (Some(patient), Some(subject)) = (patient, &subject) {
-            self.draft_patient(&writing, converted, patient, subject, &mut draft)?;
+            // A payload that only names its patient does not overwrite what is known.
+            let only_names =
+                converted.event == PatientEvent::None && arrival.format != Format::Fhir;
+            let write = PatientWrite {
+                entry: converted.patient_entry.unwrap_or(0),
+                patient,
+                subject,
+                changes: self.changes(converted, writing.now),
+                known: if only_names { Known::Stays } else { Known::TakenOver },
+            };
+            self.draft_patient(&writing, write, &mut draft)?;
             if let PatientEvent::Merge { retired } = &converted.event {
                 self.draft_merge(arrival, retired, subject, &mut draft).await?;
             }
@@ -128,19 +168,14 @@ impl Exchange {
     ) -> Result<Vec<Placed<'a>>, ExchangeError> {
         let mut placed = Vec::new();
         for source in &converted.resources {
-            let resource_type = match (&source.request, source.resource_type()) {
-                (Some(request), "") => request.url.split(['/', '?']).next().unwrap_or_default(),
-                (_, name) => name,
-            };
+            let resource_type = source.resource_type();
             if holdfast_fhir::type_code(resource_type).is_none() {
                 continue;
             }
             let owner = self.owner(arrival, &source.resource, subject)?;
-            let asked = source.request.as_ref().and_then(requested_id);
-            let id = match (asked, &source.natural_key) {
-                (Some(id), _) => id,
-                (None, Some(natural)) => self.stable_id(arrival, &owner, natural),
-                (None, None) => holdfast_base::RequestId::random().to_string(),
+            let id = match &source.natural_key {
+                Some(natural) => self.stable_id(arrival, &owner, natural),
+                None => holdfast_base::RequestId::random().to_string(),
             };
             urls.insert(source.full_url.clone(), format!("{resource_type}/{id}"));
             placed.push(Placed { source, subject: owner, id });
@@ -155,19 +190,14 @@ impl Exchange {
         resource: &Value,
         subject: Option<&Subject>,
     ) -> Result<Subject, ExchangeError> {
-        let nobody = Subject { patient: PatientId::NONE, logical_id: String::new(), known: None };
         let Some(reference) = holdfast_fhir::compartment_patient(resource).into_iter().next()
         else {
-            // What names no patient is the payload's patient's, or nobody's only when
-            // it is of a kind that is about no patient at all: nobody's compartment
-            // is open to everybody on the exchange.
+            // What names no patient is the payload's patient's, unless it is of a kind
+            // that is about no patient.
             let resource_type = resource["resourceType"].as_str().unwrap_or_default();
             return match subject {
-                _ if is_directory_type(resource_type) || resource.is_null() => Ok(nobody),
-                Some(subject) => Ok(subject.clone()),
-                None => Err(ExchangeError::Setting(
-                    "a resource of this type without the patient that it is about",
-                )),
+                Some(subject) if !is_about_no_patient(resource_type) => Ok(subject.clone()),
+                _ => nobodys(resource),
             };
         };
         if let Some(subject) = subject
@@ -187,14 +217,19 @@ impl Exchange {
         self.known_subject(&arrival.organization, patient)
     }
 
-    fn located_by(&self, key: &[u8]) -> Result<Option<PatientId>, ExchangeError> {
+    pub(super) fn located_by(&self, key: &[u8]) -> Result<Option<PatientId>, ExchangeError> {
         let row = self.store().snapshot().row(Table::Locate, key).map_err(ExchangeError::store)?;
         let bytes = row.and_then(|value| <[u8; 16]>::try_from(value.as_slice()).ok());
         Ok(bytes.map(PatientId::from_bytes))
     }
 
     /// The id that the same thing of the same patient has in every message.
-    fn stable_id(&self, arrival: &Arrival<'_>, owner: &Subject, natural_key: &str) -> String {
+    pub(super) fn stable_id(
+        &self,
+        arrival: &Arrival<'_>,
+        owner: &Subject,
+        natural_key: &str,
+    ) -> String {
         let mut named = owner.patient.as_bytes().to_vec();
         named.extend_from_slice(natural_key.as_bytes());
         data_encoding::HEXLOWER
@@ -203,20 +238,18 @@ impl Exchange {
 
     /// Fetches the keys of everybody whom the payload writes about, after policy
     /// has permitted it.
-    async fn keys_for_writing(
+    pub(super) async fn keys_for_writing<'s>(
         &self,
         arrival: &Arrival<'_>,
-        subject: Option<&Subject>,
-        placed: &[Placed<'_>],
+        owners: impl Iterator<Item = &'s Subject>,
     ) -> Result<HashMap<PatientId, Arc<PatientKeys>>, ExchangeError> {
-        let owners = subject.into_iter().chain(placed.iter().map(|p| &p.subject));
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();
         for owner in owners {
             if !seen.insert(owner.patient) {
                 continue;
             }
-            if owner.patient != PatientId::NONE {
+            if !owner.patient.is_nobody() {
                 self.may_write(arrival.ask, owner).await?;
             }
             wanted.push(owner.patient);
@@ -232,7 +265,7 @@ impl Exchange {
         .await
     }
 
-    async fn may_write(&self, ask: &Ask, owner: &Subject) -> Result<(), ExchangeError> {
+    pub(super) async fn may_write(&self, ask: &Ask, owner: &Subject) -> Result<(), ExchangeError> {
         if ask.caller.role() == Role::System {
             return Ok(());
         }
@@ -252,77 +285,77 @@ impl Exchange {
     /// Who treats the patient, and whether there was a visit.
     fn changes(&self, converted: &Converted, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
-        let npi_system = "http://hl7.org/fhir/sid/us-npi";
         for source in &converted.resources {
-            match source.resource_type() {
-                "Practitioner" => {
-                    let identifiers =
-                        source.resource["identifier"].as_array().into_iter().flatten();
-                    let npis = identifiers.filter(|i| i["system"] == npi_system);
-                    changes.care_team.extend(
-                        npis.filter_map(|i| i["value"].as_str()).map(|npi| self.npi_token(npi)),
-                    );
-                }
-                "Encounter" => changes.visit = Some(now),
-                _ => {}
-            }
+            self.add_change(&source.resource, now, &mut changes);
         }
         for hint in converted.notice.iter().flat_map(|notice| &notice.recipients_hint) {
-            if let Some(npi) = hint.strip_prefix(&format!("{npi_system}|")) {
+            if let Some(npi) = hint.strip_prefix(NPI_SYSTEM).and_then(|h| h.strip_prefix('|')) {
                 changes.care_team.insert(self.npi_token(npi));
             }
         }
         changes
     }
 
-    fn draft_patient(
+    /// What a resource says of who treats its patient, and whether there was a visit.
+    pub(super) fn add_change(&self, resource: &Value, now: Timestamp, changes: &mut Changes) {
+        match resource["resourceType"].as_str() {
+            Some("Practitioner") => {
+                let identifiers = resource["identifier"].as_array().into_iter().flatten();
+                let npis = identifiers.filter(|i| i["system"] == NPI_SYSTEM);
+                let npis = npis.filter_map(|i| i["value"].as_str());
+                changes.care_team.extend(npis.map(|npi| self.npi_token(npi)));
+            }
+            Some("Encounter") => changes.visit = Some(now),
+            _ => {}
+        }
+    }
+
+    pub(super) fn draft_patient(
         &self,
         writing: &Writing<'_>,
-        converted: &Converted,
-        patient: &Value,
-        subject: &Subject,
+        write: PatientWrite<'_>,
         draft: &mut Draft,
     ) -> Result<(), ExchangeError> {
         let Writing { arrival, urls, now, .. } = writing;
+        let PatientWrite { entry, patient, subject, changes, known } = write;
         let organization = &arrival.organization;
-        let changes = self.changes(converted, *now);
         let keys = writing.keys_of(subject.patient)?;
         let key = self.key_of(arrival, subject.patient, "Patient", &subject.logical_id)?;
         let current = self.store().snapshot().current(&key).map_err(ExchangeError::store)?;
-        let before = match &current {
+        let alive = current.as_ref().filter(|stored| !stored.sealed.deleted);
+        let before = match alive {
             Some(stored) => {
                 Some(self.open_body(organization.id(), &subject.logical_id, stored, keys)?.0)
             }
             None => None,
         };
-        check_if_match(
-            converted.patient_request.as_ref(),
-            current.as_ref().map(|stored| stored.sealed.version),
-        )?;
-        // A payload that only names its patient does not overwrite what is known.
-        let only_names = converted.event == PatientEvent::None && arrival.format != Format::Fhir;
-        let mut merged = match (&before, only_names) {
-            (Some(before), true) => before.clone(),
-            (Some(before), false) => take_over(before, patient),
-            (None, _) => patient.clone(),
+        let mut merged = match (&before, known) {
+            (Some(before), Known::Stays) => before.clone(),
+            (Some(before), Known::TakenOver) => take_over(before, patient),
+            _ => patient.clone(),
         };
+        if let Some(before) = &before {
+            holdfast_fhir::unmask_government_ids(&mut merged, before);
+        }
         holdfast_fhir::rewrite_references(&mut merged, &|url| urls.get(url).cloned());
         let (listing, matched) = self.listing_for(organization, subject, &merged, &changes, *now);
-        for locate in self.identifier_keys(organization, &merged) {
+        let named = self.identifier_keys(organization, &merged);
+        if let Some(before) = &before {
+            self.unlocate(organization, before, &named, subject.patient, draft)?;
+        }
+        for locate in named {
             self.locate_row(locate, subject.patient, draft)?;
         }
         draft.matched = matched;
+        if matched == Matched::Review {
+            draft.reviews.push(draft.listings.len());
+        }
         draft.rows.push(listing.row(self.features_key(), organization.ordinal)?);
         draft.listings.push(listing);
-        let was = self.posted(organization, current.as_ref(), keys)?;
-        let slot = Slot {
-            entry: converted.patient_entry.unwrap_or(0),
-            key,
-            id: &subject.logical_id,
-            current: current.map(|stored| stored.sealed.version),
-            before,
-            was,
-        };
+        let was = self.posted(organization, alive, keys)?;
+        let current = current.map(|stored| (stored.sealed.version, stored.sealed.last_updated));
+        let id = &*subject.logical_id;
+        let slot = Slot { entry, key, id, current, before, was, deletes: false };
         self.put(writing, slot, merged, draft)
     }
 
@@ -356,29 +389,21 @@ impl Exchange {
             }
             None => None,
         };
-        // A conditional create that finds its resource, and a directory entry that
-        // is known already, change nothing.
-        let keeps = item.source.request.as_ref().is_some_and(|r| r.if_none_exist.is_some())
-            || (arrival.format != Format::Fhir && item.subject.patient == PatientId::NONE);
+        // A directory entry that is known already changes nothing.
+        let keeps = arrival.format != Format::Fhir && item.subject.patient == PatientId::NONE;
         if let (Some(before), true) = (&before, keeps) {
             resource = before.clone();
         }
         let was = self.posted(&arrival.organization, alive, keys)?;
-        let version = current.map(|stored| stored.sealed.version);
-        if let Some(expected) = item.source.request.as_ref().and_then(|r| r.if_match.as_deref())
-            && version.map(|v| v.to_string()).as_deref() != Some(tag(expected))
-        {
-            return Err(ExchangeError::Setting(
-                "If-Match with another version than the current one",
-            ));
-        }
-        let slot =
-            Slot { entry: item.source.entry, key, id: &item.id, current: version, before, was };
+        let current = current.map(|stored| (stored.sealed.version, stored.sealed.last_updated));
+        let (entry, id) = (item.source.entry, &*item.id);
+        let slot = Slot { entry, key, id, current, before, was, deletes: false };
         self.put(writing, slot, resource, draft)
     }
 
-    /// Seals one resource into the draft, unless it is what is stored already.
-    fn put(
+    /// Seals one resource into the draft, unless it is what is stored already. Of one
+    /// that is to be deleted, its type and id are sealed.
+    pub(super) fn put(
         &self,
         writing: &Writing<'_>,
         slot: Slot<'_>,
@@ -386,31 +411,37 @@ impl Exchange {
         draft: &mut Draft,
     ) -> Result<(), ExchangeError> {
         let Writing { arrival, now, .. } = writing;
-        let Slot { entry, key, id, current, before, was } = slot;
+        let Slot { entry, key, id, current, before, was, deletes } = slot;
         let (keys, now) = (writing.keys_of(key.patient)?, *now);
         let resource_type = resource["resourceType"].as_str().unwrap_or_default().to_owned();
-        let changed = before.as_ref().is_none_or(|before| content(before) != content(&resource));
-        let version = if changed { current.unwrap_or(0) + 1 } else { current.unwrap_or(1) };
+        let same = before.as_ref().is_some_and(|before| content(before) == content(&resource));
+        let changed = deletes || !same;
+        let (last, last_updated) = current.unwrap_or((0, now));
+        let current = current.map(|(version, _)| version);
+        let version = if changed { last + 1 } else { last };
         draft.written.push(Written {
             entry,
             resource_type: resource_type.clone(),
             id: id.to_owned(),
             version,
-            created: current.is_none(),
+            created: before.is_none(),
             changed,
-            last_updated: now,
+            deleted: deletes,
+            last_updated: if changed { now } else { last_updated },
         });
         if !changed {
             return Ok(());
         }
         let organization = arrival.organization.id();
+        // What says that something was deleted is no less secret than that was.
+        let class =
+            holdfast_fhir::class_of(before.as_ref().filter(|_| deletes).unwrap_or(&resource));
+        let resource = if deletes { json!({ "resourceType": resource_type }) } else { resource };
         let mut body = with_meta(resource, id, version, now, arrival.message.0);
-        let class = holdfast_fhir::class_of(&body);
         let apart = holdfast_fhir::split_government_ids(&mut body);
-        let entries = search::index(&body);
-        draft
-            .delta
-            .replace(was, population::posted(&key, class, id, now, &resource_type, &entries));
+        let entries = if deletes { Vec::new() } else { search::index(&body) };
+        let posted = population::posted(&key, class, id, now, &resource_type, &entries);
+        draft.delta.replace(was, posted.filter(|_| !deletes));
         let index = search::encode(&entries);
         if self.has_listeners(organization) {
             draft.news.push(News {
@@ -466,7 +497,8 @@ impl Exchange {
             [&[first][..], &keys.class(class)?.seal(&context(class, "index"), &row)].concat();
         let classes: ClassSet = [class].into_iter().chain(apart.map(|_| apart_class)).collect();
         let parts = vec![(labels.label(class), sealed_body)];
-        draft.touches.entry(key.patient).or_default().push(Touch {
+        let touches = if deletes { &mut draft.removed } else { &mut draft.touches };
+        touches.entry(key.patient).or_default().push(Touch {
             resource_type: resource_type.clone(),
             id: id.to_owned(),
             version,
@@ -478,13 +510,31 @@ impl Exchange {
         self.locate_row(locate, key.patient, draft)?;
         let id_sealed = Vec::new();
         let sealed =
-            SealedVersion { version, deleted: false, last_updated: now, parts, index, id_sealed };
+            SealedVersion { version, deleted: deletes, last_updated: now, parts, index, id_sealed };
         draft.puts.push((key, sealed));
         Ok(())
     }
 
+    /// Takes away the rows by which the identifiers of `before` lead to the record,
+    /// except those that are `named` still.
+    pub(super) fn unlocate(
+        &self,
+        organization: &Organization,
+        before: &Value,
+        named: &[Vec<u8>],
+        patient: PatientId,
+        draft: &mut Draft,
+    ) -> Result<(), ExchangeError> {
+        for key in self.identifier_keys(organization, before) {
+            if !named.contains(&key) && self.located_by(&key)? == Some(patient) {
+                draft.rows.push(RowWrite { table: Table::Locate, key, value: None });
+            }
+        }
+        Ok(())
+    }
+
     /// Says where something lies; clashes when another record has it already.
-    fn locate_row(
+    pub(super) fn locate_row(
         &self,
         key: Vec<u8>,
         patient: PatientId,
@@ -538,7 +588,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn key_of(
+    pub(super) fn key_of(
         &self,
         arrival: &Arrival<'_>,
         patient: PatientId,
@@ -576,7 +626,7 @@ pub(crate) struct FormerIndexPlain {
 /// which people expect them.
 fn with_meta(resource: Value, id: &str, version: u64, now: Timestamp, message: u64) -> Value {
     let Value::Object(mut fields) = resource else { return resource };
-    let mut meta = match fields.remove("meta") {
+    let mut meta = match fields.shift_remove("meta") {
         Some(Value::Object(meta)) => meta,
         _ => Map::new(),
     };
@@ -584,10 +634,10 @@ fn with_meta(resource: Value, id: &str, version: u64, now: Timestamp, message: u
     meta.insert("lastUpdated".into(), now.to_string().into());
     meta.entry("source").or_insert_with(|| format!("urn:holdfast:message:{message}").into());
     let mut ordered = Map::new();
-    if let Some(name) = fields.remove("resourceType") {
+    if let Some(name) = fields.shift_remove("resourceType") {
         ordered.insert("resourceType".into(), name);
     }
-    fields.remove("id");
+    fields.shift_remove("id");
     ordered.insert("id".into(), id.into());
     ordered.insert("meta".into(), Value::Object(meta));
     ordered.extend(fields);
@@ -598,11 +648,11 @@ fn with_meta(resource: Value, id: &str, version: u64, now: Timestamp, message: u
 fn content(resource: &Value) -> Value {
     let mut resource = resource.clone();
     if let Some(fields) = resource.as_object_mut() {
-        fields.remove("id");
+        fields.shift_remove("id");
         if let Some(meta) = fields.get_mut("meta").and_then(Value::as_object_mut) {
             ["versionId", "lastUpdated", "source"].iter().for_each(|name| drop(meta.remove(*name)));
             if meta.is_empty() {
-                fields.remove("meta");
+                fields.shift_remove("meta");
             }
         }
     }
@@ -623,23 +673,4 @@ fn take_over(before: &Value, newer: &Value) -> Value {
         fields.insert("identifier".into(), identifiers.into());
     }
     merged
-}
-
-/// Optimistic locking (FHIR R4 http.html#concurrency).
-fn check_if_match(
-    request: Option<&BundleRequest>,
-    current: Option<u64>,
-) -> Result<(), ExchangeError> {
-    let Some(expected) = request.and_then(|request| request.if_match.as_deref()) else {
-        return Ok(());
-    };
-    if current.map(|version| version.to_string()).as_deref() == Some(tag(expected)) {
-        return Ok(());
-    }
-    Err(ExchangeError::Setting("If-Match with another version than the current one"))
-}
-
-/// The version in `W/"3"`.
-fn tag(if_match: &str) -> &str {
-    if_match.trim().trim_start_matches("W/").trim_matches('"')
 }

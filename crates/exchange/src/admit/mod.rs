@@ -10,16 +10,17 @@ mod messages;
 mod settle;
 mod spool;
 mod subject;
+mod transact;
 
 pub(crate) use draft::{Draft, FormerIndexPlain, IndexPlain};
 pub use messages::{KeptFilter, KeptPage, KeptView, OpenedMessage, Replayed};
-pub(crate) use subject::stand_in_locate;
+pub(crate) use subject::{Subject, stand_in_locate};
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use holdfast_base::{MessageId, OrganizationId, Timestamp};
-use holdfast_intake::{Converted, Format, Issue, Refusal, hl7v2};
+use holdfast_intake::{Converted, Format, Issue, PayloadKind, Refusal, hl7v2};
 use holdfast_policy::Role;
 use holdfast_store::{KeptPayload, KeptState};
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,9 @@ pub struct Written {
     pub created: bool,
     /// Whether a new version was stored; a resend of the same content stores none.
     pub changed: bool,
+    /// Whether the resource was deleted; of what had not been there, the version is 0.
+    #[serde(default)]
+    pub deleted: bool,
     /// `meta.lastUpdated`.
     pub last_updated: Timestamp,
 }
@@ -142,6 +146,9 @@ pub(crate) struct KeptMeta {
     /// there when the row itself tells it, as it did before.
     #[serde(default)]
     pub format: Option<u8>,
+    /// Whether it is an interaction and no message.
+    #[serde(default)]
+    pub interaction: bool,
 }
 
 /// Stands in a kept row in place of the format.
@@ -171,6 +178,9 @@ pub(crate) struct Arrival<'a> {
     pub format: Format,
     pub message: MessageId,
     pub dedupe: Vec<u8>,
+    /// Whether it is an interaction, which is carried out each time that it is asked
+    /// for, and no message, which counts once however often it comes.
+    pub interaction: bool,
 }
 
 impl Exchange {
@@ -188,6 +198,30 @@ impl Exchange {
         format: Format,
         payload: &[u8],
     ) -> Result<Admission, ExchangeError> {
+        self.admit_as(ask, organization, (format, false), payload).await
+    }
+
+    /// Carries out a FHIR transaction (a Bundle): kept and applied like a message, but
+    /// as often as it is asked for, and every create makes a resource.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub async fn interact(
+        &self,
+        ask: &Ask,
+        organization: &OrganizationId,
+        bundle: &[u8],
+    ) -> Result<Admission, ExchangeError> {
+        self.admit_as(ask, organization, (Format::Fhir, true), bundle).await
+    }
+
+    async fn admit_as(
+        &self,
+        ask: &Ask,
+        organization: &OrganizationId,
+        (format, interaction): (Format, bool),
+        payload: &[u8],
+    ) -> Result<Admission, ExchangeError> {
         self.refuse_suspended(&ask.caller)?;
         let may_send = !matches!(
             ask.caller.role(),
@@ -199,13 +233,20 @@ impl Exchange {
         }
         let organization = self.organization(organization)?;
         let (payload, cards_count) = holdfast_intake::pan::mask(payload);
-        let dedupe = self.dedupe_key(&organization, ask, &payload);
-        if let Some(known) = self.answered_before(&dedupe)? {
-            return Ok(known);
+        let message;
+        let dedupe;
+        if interaction {
+            message = self.keep(ask, &organization, (format, interaction), &payload).await?;
+            dedupe = self.interaction_key(&organization, message);
+        } else {
+            dedupe = self.dedupe_key(&organization, ask, &payload);
+            if let Some(known) = self.answered_before(&dedupe)? {
+                return Ok(known);
+            }
+            message = self.keep(ask, &organization, (format, interaction), &payload).await?;
         }
-        let message = self.keep(ask, &organization, format, &payload).await?;
         let _working = self.mark_in_work(message);
-        let arrival = Arrival { ask, organization, format, message, dedupe };
+        let arrival = Arrival { ask, organization, format, message, dedupe, interaction };
         let mut admission = self.process(&arrival, &payload).await?;
         if cards_count > 0 {
             let text = format!("{cards_count} payment card number(s) were masked before storing");
@@ -234,7 +275,13 @@ impl Exchange {
             return self.refuse_payload(arrival, (&refusal, "invalid"), problems).await;
         }
         for _ in 0..TRIES_MAX {
-            match self.apply(arrival, &converted).await {
+            let applied = match converted.kind {
+                PayloadKind::Transaction | PayloadKind::Batch => {
+                    self.transact(arrival, &converted).await
+                }
+                _ => self.apply(arrival, &converted).await,
+            };
+            match applied {
                 Err(ExchangeError::Conflict) => {
                     if let Some(known) = self.answered_before(&arrival.dedupe)? {
                         self.finish(arrival, KeptState::Duplicate, "duplicate", None, &known)
@@ -252,6 +299,11 @@ impl Exchange {
                     };
                     let told = (&missing, "unknown-reference");
                     return self.refuse_payload(arrival, told, converted.issues.clone()).await;
+                }
+                Err(ExchangeError::EntryRefused { category, place, text }) => {
+                    let issues = [converted.issues, vec![Issue::error(place, text)]].concat();
+                    let told = (&Refusal::Unsupported { what: text }, category);
+                    return self.refuse_payload(arrival, told, issues).await;
                 }
                 Err(error) => match refusal_of(&error) {
                     Some((category, what)) => {
@@ -301,7 +353,7 @@ impl Exchange {
         &self,
         ask: &Ask,
         organization: &Organization,
-        format: Format,
+        (format, interaction): (Format, bool),
         payload: &[u8],
     ) -> Result<MessageId, ExchangeError> {
         let received = self.now();
@@ -314,6 +366,7 @@ impl Exchange {
             payload_bytes: Some(packed.len()),
             compressed: true,
             format: Some(format_number(format)),
+            interaction,
         };
         let meta = serde_json::to_vec(&meta)
             .map_err(|_| ExchangeError::Internal("kept particulars do not serialise"))?;

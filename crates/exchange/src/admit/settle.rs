@@ -57,6 +57,17 @@ impl Exchange {
         [&organization.ordinal.to_be_bytes()[..], &token[..]].concat()
     }
 
+    /// What stands for an interaction where the token of its content stands for a message.
+    pub(crate) fn interaction_key(
+        &self,
+        organization: &Organization,
+        message: MessageId,
+    ) -> Vec<u8> {
+        let told = message.0.to_be_bytes();
+        let token = organization.keys.token.token("interaction", &told);
+        [&organization.ordinal.to_be_bytes()[..], &token[..]].concat()
+    }
+
     /// The answer that the same payload got before.
     pub(crate) fn answered_before(
         &self,
@@ -142,7 +153,7 @@ impl Exchange {
     ) -> Result<Admission, ExchangeError> {
         // What the sender may not is no question of what is supported.
         let reason = match (refusal, category) {
-            (Refusal::Unsupported { what }, "over-budget" | "suspended" | "not-permitted") => {
+            (Refusal::Unsupported { what }, category) if category != "unsupported" => {
                 (*what).to_owned()
             }
             _ => refusal.to_string(),
@@ -252,11 +263,13 @@ impl Exchange {
                 entries.push(ask.entry(now, event));
             }
         }
-        for (patient, touches) in &draft.touches {
+        let written = draft.touches.iter().map(|touched| (Action::Write, touched));
+        let deleted = draft.removed.iter().map(|touched| (Action::Delete, touched));
+        for (action, (patient, touches)) in written.chain(deleted) {
             let event = Event::Access {
                 organization: organization.clone(),
                 patient: *patient,
-                action: Action::Write,
+                action,
                 purpose: ask.purpose,
                 relationship: "intake".into(),
                 touches: touches.clone(),

@@ -87,6 +87,7 @@ impl Exchange {
         let payload = payload.ok_or(SealError::NotAuthentic)?;
         let payload = meta.payload_of(&payload)?;
         let format = meta.format_in(&kept.row);
+        let interaction = meta.interaction;
         let purpose = match meta.principal.role {
             Role::System | Role::Registrar => holdfast_base::Purpose::Operations,
             _ => holdfast_base::Purpose::Treatment,
@@ -104,8 +105,11 @@ impl Exchange {
             address: meta.address,
         };
         let ask = Ask { caller, purpose, request: meta.request, emergency: None };
-        let dedupe = self.dedupe_key(&organization, &ask, &payload);
-        let arrival = Arrival { ask: &ask, organization, format, message, dedupe };
+        let dedupe = match interaction {
+            true => self.interaction_key(&organization, message),
+            false => self.dedupe_key(&organization, &ask, &payload),
+        };
+        let arrival = Arrival { ask: &ask, organization, format, message, dedupe, interaction };
         self.process(&arrival, &payload).await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_base::{PatientId, PersonId, RequestId, Timestamp};
 use holdfast_fhir::search;
-use holdfast_intake::{BundleRequest, Converted};
+use holdfast_intake::Converted;
 use holdfast_mpi::{Band, Placement, Tokens};
 use holdfast_store::Table;
 use serde_json::Value;
@@ -28,6 +28,13 @@ pub(crate) struct Subject {
     pub patient: PatientId,
     pub logical_id: String,
     pub known: Option<Arc<Listing>>,
+}
+
+impl Subject {
+    /// A compartment of no patient.
+    pub(crate) fn nobody(patient: PatientId) -> Self {
+        Self { patient, logical_id: String::new(), known: None }
+    }
 }
 
 /// Keyed tokens for the matcher.
@@ -92,17 +99,26 @@ impl Exchange {
         organization: &Organization,
         converted: &Converted,
     ) -> Result<Option<Subject>, ExchangeError> {
-        let Some(patient) = &converted.patient else { return Ok(None) };
-        let asked = converted.patient_request.as_ref().and_then(requested_id);
-        let Some(id) = asked else { return self.subject(organization, patient).map(Some) };
+        let patient = converted.patient.as_ref();
+        patient.map(|patient| self.subject(organization, patient)).transpose()
+    }
+
+    /// The record whose Patient has this logical id, or a new one.
+    pub(super) fn subject_named(
+        &self,
+        organization: &Organization,
+        id: &str,
+    ) -> Result<Subject, ExchangeError> {
         match self.locate(organization, &format!("Patient/{id}"))? {
-            Some(known) => self.known_subject(organization, known).map(Some),
-            None => Ok(Some(Subject { patient: PatientId::random(), logical_id: id, known: None })),
+            Some(known) => self.known_subject(organization, known),
+            None => {
+                Ok(Subject { patient: PatientId::random(), logical_id: id.to_owned(), known: None })
+            }
         }
     }
 
     /// The record of `patient`: one that has its identifiers, or a new one.
-    fn subject(
+    pub(super) fn subject(
         &self,
         organization: &Organization,
         patient: &Value,
@@ -201,6 +217,7 @@ impl Exchange {
             last_visit: changed.visit.max(known.and_then(|k| k.last_visit)),
             opted_out: known.is_some_and(|k| k.opted_out),
             merged_into: into.or_else(|| known.and_then(|k| k.merged_into.clone())),
+            deleted: false,
             updated: now,
         };
         (listing, matched)
@@ -246,12 +263,6 @@ impl Exchange {
 pub(crate) struct Changes {
     pub care_team: BTreeSet<Token>,
     pub visit: Option<Timestamp>,
-}
-
-/// The id in `PUT Type/id`.
-pub(crate) fn requested_id(request: &BundleRequest) -> Option<String> {
-    let (_, id) = request.url.split_once('/')?;
-    (request.method == "PUT" && !request.url.contains('?')).then(|| id.to_owned())
 }
 
 /// A key like that of a resource's place, which leads to no resource.

@@ -164,6 +164,7 @@ fn pattern(event: &Event) -> Option<Pattern<'_>> {
                     (Some("Create"), [INTERACTION, "create", "create"], "C")
                 }
                 Action::Write => (Some("Update"), [INTERACTION, "update", "update"], "U"),
+                Action::Delete => (Some("Delete"), [INTERACTION, "delete", "delete"], "D"),
                 Action::Deliver => (None, DISCLOSE, "R"),
                 Action::Read | Action::Notify => (Some("Read"), [INTERACTION, "read", "read"], "R"),
             };

@@ -162,7 +162,7 @@ impl Exchange {
             filter.patients.insert(listing.patient);
         } else if let Some((resource_type, id)) = query.reference("entity") {
             let located = self.locate(keeping, &format!("{resource_type}/{id}"))?;
-            let Some(patient) = located.filter(|patient| *patient != PatientId::NONE) else {
+            let Some(patient) = located.filter(|patient| !patient.is_nobody()) else {
                 return Ok(None);
             };
             filter.patients.insert(patient);

@@ -230,8 +230,7 @@ impl Exchange {
         if waiting.is_empty() {
             return Ok(found);
         }
-        let opened =
-            self.open_record(ask, keeping, PatientId::NONE, Act::Search, ClassSet::ALL).await?;
+        let opened = self.open_own_compartment(ask, keeping).await?;
         while let Some(reference) = waiting.pop_front() {
             if found.len() == INCLUDED_MAX {
                 break;

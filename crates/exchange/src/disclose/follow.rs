@@ -15,7 +15,7 @@ use holdfast_fhir::Issue;
 use holdfast_fhir::search::{IndexValue, Link, Query};
 
 use super::open::OpenRow;
-use super::read::is_directory_type;
+use super::own::is_directory_type;
 use super::searching::{Searching, coded};
 use super::ways::{Slice, Way};
 use crate::ExchangeError;

@@ -13,7 +13,7 @@ use holdfast_fhir::{Issue, Severity};
 
 use super::Disclosed;
 use super::open::OpenRow;
-use super::read::is_directory_type;
+use super::own::is_directory_type;
 use super::searching::{Searching, coded};
 use crate::ExchangeError;
 

@@ -3,7 +3,7 @@
 
 use holdfast_fhir::search::{Contained, Include, Link, Query};
 
-use super::read::is_directory_type;
+use super::own::is_directory_type;
 use super::search::SearchScope;
 
 /// The steps, in their order.

@@ -151,7 +151,7 @@ impl Searching<'_> {
         let type_code = holdfast_fhir::type_code(query.resource_type());
         let type_code = type_code.ok_or(ExchangeError::NotFound)?;
         let mut listings = BTreeMap::new();
-        for resource in named {
+        for resource in named.iter().filter(|resource| !resource.patient.is_nobody()) {
             let listing = self.exchange.directory().read().get(self.keeping.id(), resource.patient);
             let listing =
                 listing.ok_or(ExchangeError::Internal("an unknown patient is indexed"))?;

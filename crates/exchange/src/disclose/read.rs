@@ -12,27 +12,10 @@ use serde_json::Value;
 
 use crate::audit::AUDIT_EVENT;
 use crate::directory::Listing;
+use crate::disclose::is_directory_type;
 use crate::people::Organization;
 use crate::state::Exchange;
 use crate::{Ask, ExchangeError};
-
-/// Types that are about no patient. Only these lie in an organization's own
-/// compartment, which everybody who works on the exchange may read.
-const DIRECTORY_TYPES: [&str; 8] = [
-    "Endpoint",
-    "HealthcareService",
-    "Location",
-    "Medication",
-    "Organization",
-    "OrganizationAffiliation",
-    "Practitioner",
-    "PractitionerRole",
-];
-
-/// Whether resources of the type are about no patient.
-pub(crate) fn is_directory_type(resource_type: &str) -> bool {
-    DIRECTORY_TYPES.contains(&resource_type)
-}
 
 /// A resource that left the exchange; the ledger says so.
 #[derive(Clone)]
@@ -56,8 +39,7 @@ pub(crate) struct Opened {
     pub organization: Arc<Organization>,
     pub patient: PatientId,
     pub keys: Arc<PatientKeys>,
-    /// Relationship and purpose, for the access entries; the organization's own
-    /// compartment has none.
+    /// Relationship and purpose, for the access entries; the directory has none.
     pub permit: Option<Permit>,
 }
 
@@ -114,6 +96,9 @@ impl Exchange {
         if patient == PatientId::NONE {
             return self.open_own_compartment(ask, keeping).await;
         }
+        if patient == PatientId::OWN {
+            return self.open_own(ask, keeping, act).await;
+        }
         let listing = self.directory().read().get(keeping.id(), patient);
         let listing = listing.ok_or(ExchangeError::NotFound)?;
         let permit = self.permit(ask, &listing, act, wanted).await?;
@@ -130,7 +115,7 @@ impl Exchange {
 
     /// Practitioners, locations and the like: open to everybody who works for an
     /// organization of the exchange.
-    async fn open_own_compartment(
+    pub(super) async fn open_own_compartment(
         &self,
         ask: &Ask,
         keeping: &Arc<Organization>,
@@ -183,8 +168,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// The access entry of one record; none for the organization's own compartment,
-    /// which is no patient's.
+    /// The access entry of one record; none for the directory, which is nobody's.
     pub(crate) fn access_entry(
         &self,
         ask: &Ask,

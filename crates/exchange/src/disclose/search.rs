@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Disclosed;
 use super::include;
 use super::open::OpenRow;
-use super::read::is_directory_type;
+use super::own::is_directory_type;
 use super::searching::{Found, Searching, in_order};
 use super::ways::{Slice, Way};
 use crate::audit::AUDIT_EVENT;
@@ -326,7 +326,7 @@ impl Exchange {
     }
 
     /// The listings that fit every condition, by tokens.
-    pub(super) fn listings_that_fit(
+    pub(crate) fn listings_that_fit(
         &self,
         keeping: &Organization,
         query: &Query,
@@ -346,6 +346,7 @@ impl Exchange {
             None => directory.find(keeping.id(), &groups),
         };
         let ids = query.ids();
+        found.retain(|listing| !listing.deleted);
         // A record that was merged into another is found by its own id only.
         found.retain(|listing| match &ids {
             Some(ids) => ids.contains(&listing.logical_id.as_str()),

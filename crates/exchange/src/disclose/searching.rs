@@ -15,7 +15,8 @@ use holdfast_store::Snapshot;
 
 use super::Disclosed;
 use super::open::OpenRow;
-use super::read::{Opened, is_directory_type};
+use super::own::is_directory_type;
+use super::read::Opened;
 use super::rows::RecordRows;
 use super::ways::Slice;
 use crate::people::Organization;

@@ -9,7 +9,7 @@ use holdfast_fhir::Issue;
 use holdfast_fhir::search::{Contained, Query, Row};
 
 use super::open::OpenRow;
-use super::read::is_directory_type;
+use super::own::{is_about_no_patient, is_directory_type};
 use super::searching::{Found, Searching};
 use crate::ExchangeError;
 use crate::directory::Listing;
@@ -71,6 +71,9 @@ impl Searching<'_> {
         }
         if is_directory_type(kind) {
             return Ok(Way::Record(PatientId::NONE));
+        }
+        if is_about_no_patient(kind) {
+            return Ok(Way::Located(PatientId::OWN));
         }
         if let Some(id) = query.patient().filter(|_| kind != "Patient") {
             let located = self.exchange.locate(&self.keeping, &format!("Patient/{id}"))?;

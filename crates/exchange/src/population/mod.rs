@@ -23,7 +23,7 @@ use holdfast_store::{
 use serde::{Deserialize, Serialize};
 
 use crate::ExchangeError;
-use crate::disclose::OpenRow;
+use crate::disclose::{OpenRow, is_about_no_patient};
 use crate::people::Organization;
 use crate::state::Exchange;
 
@@ -91,8 +91,8 @@ pub(crate) fn delta_rows(organization: &Organization, delta: Delta, shown: usize
     delta.into_parts(shown).into_iter().map(sealed).collect()
 }
 
-/// What a version is found by among all patients' resources. What is nobody's
-/// record is not searched this way, and who has restricted records is not to be
+/// What a version is found by among all patients' resources, and those that are nobody's
+/// though of a patient's type. The directory is not searched this way, and who has restricted records is not to be
 /// found out from a search over everybody.
 pub(crate) fn posted(
     key: &ResourceKey,
@@ -102,7 +102,8 @@ pub(crate) fn posted(
     resource_type: &str,
     entries: &[IndexEntry],
 ) -> Option<PostedResource> {
-    if key.patient == PatientId::NONE || class == ElementClass::Restricted {
+    let listed = key.patient == PatientId::NONE && is_about_no_patient(resource_type);
+    if listed || class == ElementClass::Restricted {
         return None;
     }
     let resource =

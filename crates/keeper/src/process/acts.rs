@@ -289,7 +289,7 @@ impl Scribe {
             Ok(who) => who,
             Err(denied) => return denied.decided(Some(&organization.id), now),
         };
-        if patient == PatientId::NONE {
+        if patient.is_nobody() {
             return Decided::refused(Refused::UnknownPatient);
         }
         match self.table.find(organization, patient) {

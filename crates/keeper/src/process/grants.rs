@@ -129,7 +129,7 @@ impl Grants {
         };
         let grant = self.0.values_mut().find(lived);
         grant.is_some_and(|grant| {
-            if patient != PatientId::NONE {
+            if !patient.is_nobody() {
                 grant.opened.insert(patient);
             }
             true

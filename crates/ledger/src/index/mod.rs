@@ -168,6 +168,7 @@ pub(crate) fn action_code(entry: &Entry) -> u8 {
             Action::Write => ACTION_WRITE,
             Action::Deliver => 4,
             Action::Notify => 5,
+            Action::Delete => ACTION_DELETE,
         },
         _ => 0,
     }
@@ -175,3 +176,5 @@ pub(crate) fn action_code(entry: &Entry) -> u8 {
 
 /// The number of [`Action::Write`](crate::Action::Write).
 pub(crate) const ACTION_WRITE: u8 = 3;
+/// The number of [`Action::Delete`](crate::Action::Delete).
+pub(crate) const ACTION_DELETE: u8 = 6;

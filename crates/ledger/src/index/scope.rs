@@ -7,7 +7,8 @@ use holdfast_base::{ClassSet, LedgerIndex, OrganizationId, PatientId, PersonId, 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ACTION_WRITE, Dimension, Facts, IndexFault, NONE, ProfileFact, Row, TouchFact, matching,
+    ACTION_DELETE, ACTION_WRITE, Dimension, Facts, IndexFault, NONE, ProfileFact, Row, TouchFact,
+    matching,
 };
 use crate::Filter;
 
@@ -199,7 +200,7 @@ impl Gathering {
             } else if kind == kinds.delivery {
                 record.deliveries += 1;
             } else {
-                let written = row.action == ACTION_WRITE;
+                let written = matches!(row.action, ACTION_WRITE | ACTION_DELETE);
                 if !written {
                     record.returned = record.returned.union(row.classes);
                 }
@@ -226,7 +227,7 @@ impl Gathering {
     ) -> Result<Option<u32>, IndexFault> {
         let key = facts.key(Dimension::Patient, row.patient)?;
         let patient = key.first_chunk().map(|bytes| PatientId::from_bytes(*bytes));
-        let Some(patient) = patient.filter(|patient| *patient != PatientId::NONE) else {
+        let Some(patient) = patient.filter(|patient| !patient.is_nobody()) else {
             return Ok(None);
         };
         let organization = organizations.of(&mut self.organizations, row.organization)?;
@@ -265,7 +266,7 @@ impl Gathering {
         told: ClassSet,
         (index, at): (LedgerIndex, Timestamp),
     ) {
-        if patient == PatientId::NONE {
+        if patient.is_nobody() {
             return;
         }
         let organization = self.organizations.of(organization.as_str().as_bytes().to_vec());

@@ -4,13 +4,16 @@
 //! for the caller, are answered alike.
 
 pub(crate) mod answer;
+mod binary;
 mod bulk;
 mod bundle;
+mod history;
 mod import;
 mod metadata;
 pub(crate) mod negotiate;
 mod offered;
 pub(crate) mod operations;
+mod patch;
 mod read;
 mod search;
 pub(crate) mod speak;
@@ -34,15 +37,25 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/fhir/{organization}/", post(bundle::submit).get(search::of_types_by_get))
         .route("/fhir/{organization}/metadata", get(metadata::metadata))
         .route("/fhir/{organization}/openapi.json", get(metadata::openapi_document))
-        .route("/fhir/{organization}/_history", any(not_supported))
+        .route("/fhir/{organization}/_history", get(history::of_system))
         .route("/fhir/{organization}/_search", post(search::of_types_by_post))
         .merge(bulk::routes())
         .merge(subscriptions::routes())
-        .route("/fhir/{organization}/{type}", get(search::by_get).post(write::create))
+        .route(
+            "/fhir/{organization}/{type}",
+            get(search::by_get)
+                .post(write::create)
+                .put(write::update_found)
+                .patch(write::patch_found)
+                .delete(write::delete_found),
+        )
         .route("/fhir/{organization}/{type}/_search", post(search::by_post))
-        .route("/fhir/{organization}/{type}/_history", any(not_supported))
-        .route("/fhir/{organization}/{type}/{id}", get(read::read).put(write::update))
-        .route("/fhir/{organization}/{type}/{id}/_history", any(not_supported))
+        .route("/fhir/{organization}/{type}/_history", get(history::of_type))
+        .route(
+            "/fhir/{organization}/{type}/{id}",
+            get(read::read).put(write::update).patch(write::patch).delete(write::delete),
+        )
+        .route("/fhir/{organization}/{type}/{id}/_history", get(history::of_instance))
         .route("/fhir/{organization}/{type}/{id}/_history/{version}", get(read::vread))
         .route(
             "/fhir/{organization}/{type}/{id}/{*rest}",
@@ -51,11 +64,6 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(operations::routes())
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(as_outcome))
-}
-
-/// Interactions of the specification that are not offered.
-async fn not_supported(_: Asking) -> Failure {
-    Failure::unsupported("this interaction is not offered; /metadata lists those that are")
 }
 
 /// URLs that FHIR does not know, and operations (`$everything`).

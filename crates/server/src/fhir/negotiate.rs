@@ -4,6 +4,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use holdfast_base::Timestamp;
 use holdfast_exchange::Handling;
 
 use crate::body::parse_pairs;
@@ -257,8 +258,40 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     version.map(Some).ok_or_else(unreadable)
 }
 
+/// Whether `If-None-Match: *` asks that there be nothing yet, where one writes.
+pub(super) fn if_none_match_any(headers: &HeaderMap) -> Result<bool, Failure> {
+    match headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
+        None => Ok(false),
+        Some(b"*") => Ok(true),
+        Some(_) => Err(Failure::incorrect("If-None-Match has to be * where one writes")),
+    }
+}
+
+/// Whether `Accept` asks for content of this type by its own name, and not for FHIR
+/// (binary.html#rest).
+pub(super) fn accepts_binary_of(headers: &HeaderMap, content_type: &str) -> bool {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let own = essence(content_type);
+    let family = own.split('/').next().unwrap_or_default();
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let mut ranges = lines.flat_map(|line| line.split(',')).map(essence);
+    ranges.any(|range| !range.contains("fhir") && (range == own || range == format!("{family}/*")))
+}
+
+/// Whether the client has what was last changed at `last_updated`: `If-None-Match`
+/// counts, and without it `If-Modified-Since` (RFC 9110 section 13.2.2).
+pub(super) fn not_modified(headers: &HeaderMap, version: u64, last_updated: Timestamp) -> bool {
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        return has_already(headers, version);
+    }
+    let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+    let since = since.and_then(|text| parser.parse_timestamp(text).ok());
+    since.is_some_and(|since| last_updated.millis().div_euclid(1_000) <= since.as_second())
+}
+
 /// Whether `If-None-Match` names `version`: the client has it already.
-pub(super) fn has_already(headers: &HeaderMap, version: u64) -> bool {
+fn has_already(headers: &HeaderMap, version: u64) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|tag| parse_etag(tag) == Some(version))
 }
@@ -407,5 +440,38 @@ mod tests {
         check("application/x-www-form-urlencoded", None);
         let failure = require_json(&HeaderMap::new()).expect_err("refused");
         assert_eq!(failure.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+
+    #[test]
+    fn what_was_not_changed_since_is_not_sent_again() {
+        let at = Timestamp::from_millis(1_432_598_400_700);
+        let check = |lines: &[(&'static str, &str)], expected| {
+            assert_eq!(not_modified(&headers(lines), 3, at), expected, "{lines:?}");
+        };
+        check(&[], false);
+        check(&[("if-modified-since", "Tue, 26 May 2015 00:00:00 GMT")], true);
+        check(&[("if-modified-since", "Mon, 25 May 2015 23:59:59 GMT")], false);
+        check(&[("if-modified-since", "yesterday")], false);
+        let both =
+            |tag| [("if-none-match", tag), ("if-modified-since", "Tue, 26 May 2015 00:00:00 GMT")];
+        check(&both("W/\"2\""), false);
+        check(&both("W/\"3\""), true);
+    }
+
+    #[test]
+    fn content_is_asked_for_by_its_own_type() {
+        let check = |accept: &str, expected| {
+            let headers = headers(&[("accept", accept)]);
+            assert_eq!(accepts_binary_of(&headers, "image/png"), expected, "{accept}");
+        };
+        check("image/png", true);
+        check("image/*, text/html", true);
+        check("application/fhir+json", false);
+        check("*/*", false);
+        assert!(!accepts_binary_of(&HeaderMap::new(), "image/png"));
+        let fhir = headers(&[("accept", "application/fhir+json")]);
+        assert!(!accepts_binary_of(&fhir, "application/fhir+json"));
+        assert!(if_none_match_any(&headers(&[("if-none-match", "*")])).is_ok_and(|any| any));
+        assert!(if_none_match_any(&headers(&[("if-none-match", "W/\"1\"")])).is_err());
     }
 }

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use holdfast_exchange::{Ask, Disclosed, Handling};
 use holdfast_fhir::search::parse_query;
 
-use super::negotiate::{Wishes, has_already};
-use super::{answer, id_named, type_named};
+use super::negotiate::{Wishes, not_modified};
+use super::{answer, binary, id_named, type_named};
 use crate::caller::Asking;
 use crate::error::Failure;
 use crate::state::{AppState, organization_named};
@@ -17,11 +17,10 @@ pub(super) async fn read(
     State(state): State<AppState>,
     Asking(ask): Asking,
     Path((organization, resource_type, id)): Path<(String, String, String)>,
-    wishes: Wishes,
+    wishes: Result<Wishes, Failure>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer_version(&state, &ask, [&organization, &resource_type, &id], None, &wishes, &headers)
-        .await
+    answer_version(&state, &ask, [&organization, &resource_type, &id], None, wishes, &headers).await
 }
 
 /// `GET [type]/[id]/_history/[version]`.
@@ -29,12 +28,12 @@ pub(super) async fn vread(
     State(state): State<AppState>,
     Asking(ask): Asking,
     Path((organization, resource_type, id, version)): Path<(String, String, String, String)>,
-    wishes: Wishes,
+    wishes: Result<Wishes, Failure>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let version = version.parse().map_err(|_| Failure::not_found())?;
     let place = [&*organization, &*resource_type, &*id];
-    answer_version(&state, &ask, place, Some(version), &wishes, &headers).await
+    answer_version(&state, &ask, place, Some(version), wishes, &headers).await
 }
 
 async fn answer_version(
@@ -42,16 +41,25 @@ async fn answer_version(
     ask: &Ask,
     place: [&str; 3],
     version: Option<u64>,
-    wishes: &Wishes,
+    wishes: Result<Wishes, Failure>,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
+    // What is no format of FHIR's may be that of a Binary's content.
+    let wishes = match wishes {
+        Err(refused) if place[1] != "Binary" => return Err(refused),
+        wishes => wishes,
+    };
     let disclosed = fetch(state, ask, place, version).await?;
     let of_version = answer::version_headers(disclosed.version, disclosed.last_updated);
-    if has_already(headers, disclosed.version) {
+    if not_modified(headers, disclosed.version, disclosed.last_updated) {
         return Ok((StatusCode::NOT_MODIFIED, of_version).into_response());
     }
+    if let Some(content) = binary::raw(&disclosed.resource, headers, of_version.clone()) {
+        return Ok(content);
+    }
+    let wishes = wishes?;
     let resource = shaped(disclosed, &wishes.pairs)?;
-    Ok(answer::resource(StatusCode::OK, of_version, &resource, wishes))
+    Ok(answer::resource(StatusCode::OK, of_version, &resource, &wishes))
 }
 
 /// Reads a version, the current one when none is named.

@@ -4,19 +4,24 @@
 mod audit;
 mod bad;
 mod bulk;
+mod conditional;
 mod console;
 mod fhir;
 mod form;
 mod ihe;
+mod history;
 mod operations_everything;
 mod operations_record;
 mod operations_terminology;
 mod ops;
+mod own;
+mod patch;
 mod promises;
 mod routes;
 mod search;
 mod search_results;
 mod subscriptions;
+mod transaction;
 mod us_core;
 mod wire;
 

@@ -114,8 +114,7 @@ async fn each_door_refuses_in_its_own_form_with_the_request_id() {
     assert_eq!(fhir.header("www-authenticate"), "Bearer realm=\"holdfast\"");
     let ops = doors.send(Request::builder().uri("/ops/status"), b"").await;
     assert_eq!(ops.json()["request"], ops.header("x-request-id"));
-    let method =
-        doors.send(Request::builder().method("DELETE").uri("/fhir/a/Patient/1"), b"").await;
+    let method = doors.send(Request::builder().method("POST").uri("/fhir/a/Patient/1"), b"").await;
     assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(method.json()["issue"][0]["code"], "not-supported");
 }
