@@ -109,13 +109,6 @@ impl Exchange {
     ) -> Result<History, ExchangeError> {
         self.refuse_suspended(&ask.caller)?;
         let keeping = self.organization(organization).map_err(|_| ExchangeError::NotFound)?;
-        if resource_type == Some(AUDIT_EVENT) {
-            return Err(invalid(
-                "not-supported",
-                "",
-                "the ledger has no history: it never changes",
-            ));
-        }
         let token = self.token_asked(organization, (resource_type, id), pairs)?;
         let snapshot = self.store().snapshot_at(token.commit).ok_or(ExchangeError::NotFound)?;
         let mut records: Vec<Arc<Opened>> = Vec::new();

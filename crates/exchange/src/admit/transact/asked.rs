@@ -71,6 +71,10 @@ fn read(source: &ConvertedResource) -> Result<Option<Asked<'_>>, ExchangeError> 
     if READ_ONLY_TYPES.contains(&kind) {
         return Err(refuse("read-only", entry, ".request.url", "names a type that is read-only"));
     }
+    if kind == "Subscription" {
+        let text = "names a Subscription, which has requests of its own";
+        return Err(refuse("read-only", entry, ".request.url", text));
+    }
     if id.is_some_and(|id| !is_id(id)) {
         return Err(invalid(".request.url", "has an id of other characters than A-Z a-z 0-9 - ."));
     }
