@@ -113,6 +113,10 @@ impl Exchange {
                     let id = entry.id.as_deref().unwrap_or_default();
                     let snapshot = self.store().snapshot();
                     entry.standing = self.standing(arrival, &snapshot, entry.asked.kind, id)?;
+                    let there = entry.standing.is_some_and(|standing| standing.alive);
+                    if there && entry.asked.criteria.is_some() {
+                        entry.deed = Deed::Keep;
+                    }
                 }
             }
             owners.push(owner);
@@ -149,7 +153,7 @@ impl Exchange {
         let (entry, kind) = (asked.entry, asked.kind);
         let mut id = asked.id.map(str::to_owned);
         let mut matched = false;
-        if let Some(criteria) = &asked.criteria {
+        if let Some(criteria) = asked.criteria.as_ref().filter(|_| !names_itself(arrival, &asked)) {
             let part = if asked.method == Method::Create {
                 ".request.ifNoneExist"
             } else {
@@ -367,6 +371,25 @@ impl Exchange {
             return Err(unknown(entry));
         }
         Ok(subject)
+    }
+}
+
+/// Whether an entry of a message is to be made unless there is one with its own
+/// identifier: its id follows from that, so nothing needs to be searched.
+fn names_itself(arrival: &Arrival<'_>, asked: &Asked<'_>) -> bool {
+    let own = |value: &str| {
+        let identifiers = asked.source.resource["identifier"].as_array().into_iter().flatten();
+        let mut texts = identifiers.filter_map(|identifier| {
+            let (system, value) = (identifier["system"].as_str()?, identifier["value"].as_str()?);
+            Some(format!("{system}|{value}"))
+        });
+        texts.any(|text| text == value)
+    };
+    let of_message = !arrival.interaction && asked.kind != "Patient";
+    let can = asked.method == Method::Create && asked.source.natural_key.is_some();
+    match asked.criteria.as_deref() {
+        Some([(name, value)]) => of_message && can && name == "identifier" && own(value),
+        _ => false,
     }
 }
 
