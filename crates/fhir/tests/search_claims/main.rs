@@ -136,6 +136,27 @@ fn tokens_have_their_modifiers() {
     assert!(parse_query("Patient", &pairs, Handling::Lenient).is_err(), "a set that is not known");
 }
 
+/// search.html#token, `:below` and `:above` over a code system, and a value set that is
+/// made of a whole system.
+#[test]
+fn codes_have_those_above_and_below_them() {
+    let system = "http://terminology.hl7.org/CodeSystem/condition-clinical";
+    let relapsed = json!({"resourceType": "Condition",
+        "clinicalStatus": {"coding": [{"system": system, "code": "relapse"}]}});
+    check(
+        &relapsed,
+        &[
+            (&format!("clinical-status:below={system}|active"), true),
+            (&format!("clinical-status:below={system}|relapse"), true),
+            (&format!("clinical-status:below={system}|inactive"), false),
+            (&format!("clinical-status:above={system}|relapse"), true),
+            (&format!("clinical-status:above={system}|active"), false),
+            ("clinical-status:in=http://hl7.org/fhir/ValueSet/condition-clinical", true),
+            ("clinical-status:not-in=http://hl7.org/fhir/ValueSet/condition-clinical|4.0.1", false),
+        ],
+    );
+}
+
 /// search.html#reference: ids, types, URLs, `:[type]`, `:identifier`, `:text`, canonicals.
 #[test]
 fn references_have_their_forms() {
