@@ -17,7 +17,7 @@ use holdfast_intake::{
     pan,
 };
 
-use crate::Outcome;
+use crate::{Outcome, reference};
 
 /// Longest time that one payload may take. The slowest takes a small part of a
 /// second, so this tells a hang from a slow machine.
@@ -102,11 +102,18 @@ pub fn run(arguments: &[String]) -> Outcome {
         }
     }
     crate::fhirpath_suite::report(&folder)?;
+    let official = folder.join("fhir/validator-r4");
+    if official.is_dir() {
+        failures.extend(reference::report(&official));
+    }
     failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("{answered} passed, {} failed", failures.len());
     match failures.len() {
         0 => Ok(()),
-        count => Err(format!("corpora: {count} payloads panicked, hung or vanished").into()),
+        count => Err(format!(
+            "corpora: {count} payloads panicked, hung or vanished, or differ unexplained"
+        )
+        .into()),
     }
 }
 

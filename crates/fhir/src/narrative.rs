@@ -69,7 +69,11 @@ pub(crate) fn check(xhtml: &str) -> Result<(), &'static str> {
         return Err("the narrative must be one XHTML div");
     }
     let mut rest = text;
+    let mut has_content = false;
     while let Some(at) = rest.find('<') {
+        let between = &rest[..at];
+        has_content |= !between.trim().is_empty();
+        entities(between)?;
         rest = &rest[at + 1..];
         if let Some(comment) = rest.strip_prefix("!--") {
             let end = comment.find("-->").ok_or("the narrative has a comment without end")?;
@@ -78,15 +82,28 @@ pub(crate) fn check(xhtml: &str) -> Result<(), &'static str> {
         }
         let end = tag_end(rest).ok_or("the narrative has a tag without end")?;
         let (tag, after) = rest.split_at(end);
-        rest = after;
+        rest = &after[1..];
         let tag = tag.trim_start_matches('/').trim_end_matches('/');
         let name_end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
         let (name, attributes) = tag.split_at(name_end);
+        has_content |= name == "img";
+        entities(attributes)?;
         if !ELEMENTS.contains(&name) {
             return Err("the narrative has an element that narratives may not have");
         }
         if runs_code(attributes) {
             return Err("the narrative has an attribute that runs code");
+        }
+    }
+    if has_content { Ok(()) } else { Err("the narrative has no content (txt-2)") }
+}
+
+/// Entities of XML and characters by number; others need a DTD, which there is none of.
+fn entities(text: &str) -> Result<(), &'static str> {
+    for (at, _) in text.match_indices('&') {
+        let name = text[at + 1..].split(';').next().unwrap_or_default();
+        if !name.starts_with('#') && !matches!(name, "lt" | "gt" | "amp" | "quot" | "apos") {
+            return Err("the narrative has an entity that XML does not know");
         }
     }
     Ok(())
@@ -137,8 +154,11 @@ mod tests {
             ),
             Ok(())
         );
+        assert_eq!(check("<div>&lt;&#160;&amp; <img src='#a'/></div>"), Ok(()));
         for bad in [
             "plain",
+            "<div><p> </p></div>",
+            "<div>a &reg; b</div>",
             "<div><script>1</script></div>",
             "<div onclick=\"x\"></div>",
             "<div><a href=\"java\nscript:x\">y</a></div>",

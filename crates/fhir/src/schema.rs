@@ -28,6 +28,10 @@ pub(crate) struct Property {
 /// What can stand inside a type or a backbone element.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
+    /// The resource type or datatype that describes it.
+    pub type_name: &'static str,
+    /// Path below that type; empty for the type itself.
+    pub path: &'static str,
     pub elements: Vec<Element>,
     pub properties: Vec<Property>,
     by_json: HashMap<String, usize>,
@@ -56,7 +60,7 @@ pub(crate) struct Schema {
 impl Schema {
     pub fn build(types: &HashMap<&'static str, TypeDefinition>) -> Self {
         let mut places: HashMap<(&str, &str), NodeId> = HashMap::new();
-        let mut parents: Vec<(&TypeDefinition, &str)> = Vec::new();
+        let mut parents: Vec<(&TypeDefinition, &'static str)> = Vec::new();
         let mut structured: Vec<&TypeDefinition> =
             types.values().filter(|kind| kind.kind != TypeKind::Primitive).collect();
         structured.sort_by_key(|kind| kind.name);
@@ -80,6 +84,11 @@ impl Schema {
         self.roots.get(type_name).copied()
     }
 
+    /// Every node, each at the place of its id.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id as usize]
     }
@@ -92,11 +101,11 @@ fn has_children(element: &Element) -> bool {
 
 fn node(
     kind: &TypeDefinition,
-    path: &str,
+    path: &'static str,
     types: &HashMap<&'static str, TypeDefinition>,
     places: &HashMap<(&str, &str), NodeId>,
 ) -> Node {
-    let mut node = Node::default();
+    let mut node = Node { type_name: kind.name, path, ..Node::default() };
     let is_child = |element: &&Element| match element.path.strip_prefix(path) {
         Some(rest) if path.is_empty() => !rest.contains('.'),
         Some(rest) => rest.strip_prefix('.').is_some_and(|rest| !rest.contains('.')),

@@ -4,13 +4,18 @@
 //! Checked: unknown elements, cardinality, lists and single values, choice
 //! types, primitive formats, required bindings whose value set can be listed,
 //! types of literal references, contained resources and `#` references, narrative
-//! content, extensions (ext-1), periods (per-1), empty elements (ele-1).
-//! Not checked: profiles, extensible bindings, slices, other invariants.
+//! content, empty elements, ids, the invariants of R4 (`invariant`), rules of
+//! bundles (`bundle_rules`). Profiles are in `profile`.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use crate::bundle_rules;
 use crate::definitions;
 use crate::definitions::{Element, ElementType};
+use crate::fhirpath::Node;
+use crate::invariant::{Invariant, Invariants};
 use crate::outcome::{Issue, Severity};
 use crate::reference::reference_type;
 use crate::schema::{NodeId, Property};
@@ -23,7 +28,13 @@ const ISSUES_MAX: usize = 200;
 /// The problems of `resource`: errors, and warnings that need not stop anybody
 /// ([`Issue::is_error`]). Empty when it is valid as far as is checked.
 pub fn validate(resource: &Value) -> Vec<Issue> {
-    let mut check = Check { issues: Vec::new(), contained: Vec::new() };
+    let mut check = Check {
+        issues: Vec::new(),
+        ids: HashSet::new(),
+        contained: Vec::new(),
+        root: resource,
+        resource,
+    };
     let name = resource["resourceType"].as_str().unwrap_or_default();
     let known = definitions().is_resource_type(name);
     check.resource(resource, if known { name } else { "Resource" }, Place::Top);
@@ -41,13 +52,18 @@ enum Place {
     Entry,
 }
 
-struct Check {
+struct Check<'a> {
     issues: Vec<Issue>,
+    /// Ids of the elements of the resource at hand, which are unique within it.
+    ids: HashSet<&'a str>,
     /// Ids of the contained resources of the resource at hand.
     contained: Vec<String>,
+    /// The whole document, and the resource at hand.
+    root: &'a Value,
+    resource: &'a Value,
 }
 
-impl Check {
+impl<'a> Check<'a> {
     fn fail(&mut self, code: &'static str, path: &str, text: impl Into<String>) {
         self.add(Issue::error(code, path, text));
     }
@@ -58,7 +74,7 @@ impl Check {
         }
     }
 
-    fn resource(&mut self, resource: &Value, path: &str, place: Place) {
+    fn resource(&mut self, resource: &'a Value, path: &str, place: Place) {
         let Some(fields) = resource.as_object() else {
             return self.fail("structure", path, "a resource is needed");
         };
@@ -70,6 +86,7 @@ impl Check {
             return self.fail("structure", path, "resourceType names no FHIR R4 resource");
         };
         let outer = std::mem::take(&mut self.contained);
+        let outer_ids = std::mem::take(&mut self.ids);
         if place == Place::Contained {
             if fields.contains_key("contained") {
                 self.fail("structure", path, "a contained resource cannot contain others (dom-2)");
@@ -81,14 +98,83 @@ impl Check {
             self.contained =
                 inner.filter_map(|inner| inner["id"].as_str()).map(str::to_owned).collect();
         }
+        let outer_resource = std::mem::replace(&mut self.resource, resource);
         self.object(fields, root, path, true);
+        self.rules(Invariants::of_base().of_node(root), Node::resource(resource), path);
+        self.resource = outer_resource;
+        if name == "Bundle" {
+            bundle_rules::check(resource, path).into_iter().for_each(|issue| self.add(issue));
+        }
+        if name == "Questionnaire" {
+            self.conditions(resource, path);
+        }
+        if place != Place::Contained {
+            self.unused(resource, path);
+        }
         self.contained = outer;
+        self.ids = outer_ids;
+    }
+
+    /// The invariants of R4 for one place.
+    fn rules(&mut self, rules: &[&'static Invariant], node: Option<Node<'a>>, path: &str) {
+        let Some(node) = node else { return };
+        for rule in rules {
+            if rule.holds(node, self.resource, self.root, None) == Some(false) {
+                let text = format!("{} ({})", rule.human, rule.key);
+                let issue = Issue::error("invariant", path, text);
+                self.add(if rule.is_error {
+                    issue
+                } else {
+                    issue.with_severity(Severity::Warning)
+                });
+            }
+        }
+    }
+
+    /// A question is enabled by answers to others, not by those within it.
+    fn conditions(&mut self, holder: &Value, path: &str) {
+        for (place, item) in holder["item"].as_array().into_iter().flatten().enumerate() {
+            let at = format!("{path}.item[{place}]");
+            let conditions = item["enableWhen"].as_array().into_iter().flatten();
+            if conditions.clone().any(|condition| has_item(item, &condition["question"])) {
+                self.fail("business-rule", &at, "enabled by an answer to a question within it");
+            }
+            self.conditions(item, &at);
+        }
+    }
+
+    /// Contained resources have to be referred to, or to refer to what contains them (dom-3).
+    fn unused(&mut self, resource: &Value, path: &str) {
+        let Some(contained) = resource["contained"].as_array() else { return };
+        let mut named = HashSet::new();
+        fragments(resource, &mut named);
+        for (place, inner) in contained.iter().enumerate() {
+            let id = inner["id"].as_str().unwrap_or_default();
+            let mut upwards = HashSet::new();
+            fragments(inner, &mut upwards);
+            if !named.contains(id) && !upwards.contains("") {
+                let at = format!("{path}.contained[{place}]");
+                self.fail("invariant", &at, "nothing refers to this contained resource (dom-3)");
+            }
+        }
     }
 
     /// The fields of a resource, datatype or backbone element.
-    fn object(&mut self, fields: &Map<String, Value>, node: NodeId, path: &str, is_resource: bool) {
+    fn object(
+        &mut self,
+        fields: &'a Map<String, Value>,
+        node: NodeId,
+        path: &str,
+        is_resource: bool,
+    ) {
         let node = definitions().schema().node(node);
         let mut seen = vec![0_usize; node.elements.len()];
+        if !is_resource
+            && let Some(id) = fields.get("id").and_then(Value::as_str)
+            && !self.ids.insert(id)
+        {
+            self.fail("invariant", path, "another element of the resource has the same id");
+        }
         let mut variants: Vec<Option<&str>> = vec![None; node.elements.len()];
         for (name, value) in fields {
             if is_resource && name == "resourceType" {
@@ -134,7 +220,7 @@ impl Check {
                 self.fail("structure", &format!("{path}.{}", element.name()), "too many");
             }
         }
-        if fields.is_empty() {
+        if !is_resource && fields.keys().all(|name| name == "id") {
             self.fail("structure", path, "an empty element is not allowed (ele-1)");
         }
     }
@@ -142,8 +228,8 @@ impl Check {
     /// The value of a property: one, or a list of them.
     fn values(
         &mut self,
-        value: &Value,
-        siblings: Option<&Value>,
+        value: &'a Value,
+        siblings: Option<&'a Value>,
         element: &Element,
         property: &Property,
         path: &str,
@@ -170,7 +256,7 @@ impl Check {
         }
     }
 
-    fn value(&mut self, value: &Value, element: &Element, property: &Property, path: &str) {
+    fn value(&mut self, value: &'a Value, element: &Element, property: &Property, path: &str) {
         let kind = property.type_code;
         if kind == "Resource" {
             let is_contained = element.path == "contained";
@@ -196,11 +282,15 @@ impl Check {
             return self.fail("structure", path, format!("{kind}: an object is needed"));
         };
         self.object(fields, node, path, false);
+        let own = Node::at(value, None, kind, element.value_set, Some(node));
+        self.rules(Invariants::of_base().of_node(node), Some(own), path);
+        self.rules(Invariants::of_base().of_element(element), Some(own), path);
         match kind {
             "CodeableConcept" => self.concept(value, element, path),
             "Reference" => self.reference(value, &element.types[property.type_place], path),
             "Extension" => self.extension(fields, path),
             "Period" => self.period(value, path),
+            "Attachment" => self.attachment(value, path),
             _ => {}
         }
     }
@@ -208,8 +298,8 @@ impl Check {
     /// `id` and `extension` of a primitive.
     fn siblings(
         &mut self,
-        siblings: &Value,
-        values: Option<&Value>,
+        siblings: &'a Value,
+        values: Option<&'a Value>,
         element: &Element,
         path: &str,
     ) {
@@ -284,6 +374,22 @@ impl Check {
         }
     }
 
+    /// The stated size is that of the data.
+    fn attachment(&mut self, value: &Value, path: &str) {
+        let (Some(data), Some(size)) = (value["data"].as_str(), value["size"].as_u64()) else {
+            return;
+        };
+        let signs = data.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        let (letters, padding) =
+            signs.fold((0_u64, 0_u64), |(letters, padding), byte| match byte {
+                b'=' => (letters, padding + 1),
+                _ => (letters + 1, padding),
+            });
+        if (letters + padding) / 4 * 3 != size + padding {
+            self.fail("structure", path, "the stated size is not that of the data");
+        }
+    }
+
     fn period(&mut self, value: &Value, path: &str) {
         let end = |name: &str| value[name].as_str().and_then(Span::parse);
         if let (Some(start), Some(end)) = (end("start"), end("end"))
@@ -292,6 +398,31 @@ impl Check {
             self.fail("invariant", path, "the end lies before the start (per-1)");
         }
     }
+}
+
+/// What references, canonicals and URLs name within the resource, without the `#`.
+fn fragments<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
+    match value {
+        Value::String(text) if text.starts_with("<div") => {
+            // Links and images of a narrative.
+            for quote in ['"', '\''] {
+                let start = format!("{quote}#");
+                let links = text.split(&start).skip(1);
+                found.extend(links.filter_map(|rest| rest.split(quote).next()));
+            }
+        }
+        Value::String(text) => found.extend(text.strip_prefix('#')),
+        Value::Array(items) => items.iter().for_each(|item| fragments(item, found)),
+        Value::Object(fields) => fields.values().for_each(|value| fragments(value, found)),
+        _ => {}
+    }
+}
+
+/// Whether an item has one with this link id within it.
+fn has_item(item: &Value, link: &Value) -> bool {
+    let inner = item["item"].as_array().into_iter().flatten();
+    link.is_string()
+        && inner.into_iter().any(|inner| inner["linkId"] == *link || has_item(inner, link))
 }
 
 fn is_primitive(property: &Property) -> bool {

@@ -85,7 +85,8 @@ fn values_and_bindings_are_checked() {
 fn references_and_contained_resources_are_checked() {
     let observation = |subject: &str| {
         json!({"resourceType": "Observation", "status": "final", "code": {"text": "x"},
-            "contained": [{"resourceType": "Patient", "id": "in"}], "subject": {"reference": subject}})
+            "contained": [{"resourceType": "Patient", "id": "in"}], "subject": {"reference": subject},
+            "focus": [{"reference": "#in"}]})
     };
     for good in ["#in", "Patient/1", "urn:uuid:1", "https://x.example/fhir/Group/1"] {
         check(observation(good), &[]);
@@ -98,6 +99,7 @@ fn references_and_contained_resources_are_checked() {
             ("Patient.contained[0]", "structure"),
             ("Patient.contained[0].contained", "structure"),
             ("Patient.contained[0].gender", "code-invalid"),
+            ("Patient.contained[0]", "invariant"),
         ],
     );
 }
@@ -139,4 +141,45 @@ fn shared_definitions_are_followed_down() {
 fn the_list_of_problems_is_bounded() {
     let names: Vec<Value> = (0..5000).map(|_| json!(1)).collect();
     assert_eq!(validate(&json!({"resourceType": "Patient", "name": names})).len(), 201);
+}
+
+#[test]
+fn bundles_keep_to_their_rules() {
+    let patient = |id: &str| json!({"resourceType": "Patient", "id": id});
+    let bundle = |kind: &str, entry: Value| json!({"resourceType": "Bundle", "type": kind, "entry": [entry]});
+    let named = |url: &str| json!({"fullUrl": url, "resource": patient("1")});
+    for good in ["https://x.example/Patient/1", "urn:uuid:0d2c6e3c-43a4-4f8f-8d2b-2f5d5c0f5b11"] {
+        check(bundle("collection", named(good)), &[]);
+    }
+    for bad in ["Patient/1", "https://x.example/Patient/2", "https://x.example/Group/1"] {
+        check(bundle("collection", named(bad)), &[("Bundle.entry[0].fullUrl", "value")]);
+    }
+    let anonymous = json!({"resource": {"resourceType": "Patient"}, "search": {"mode": "match"}});
+    check(bundle("searchset", anonymous), &[("Bundle.entry[0].resource", "required")]);
+    check(
+        json!({"resourceType": "Bundle", "type": "searchset", "link": [
+            {"relation": "next", "url": "http://a"}, {"relation": "next", "url": "http://b"}]}),
+        &[("Bundle.link[1]", "structure")],
+    );
+}
+
+#[test]
+fn ids_sizes_and_conditions_are_checked() {
+    check(
+        json!({"resourceType": "Patient", "name": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}),
+        &[("Patient.name[1]", "invariant")],
+    );
+    check(
+        json!({"resourceType": "Patient", "_language": {"id": "a"}}),
+        &[("Patient.language", "structure")],
+    );
+    let photo = |size: u32| json!({"resourceType": "Patient", "photo": [{"contentType": "text/plain", "data": "c2VjcmV0", "size": size}]});
+    check(photo(6), &[]);
+    check(photo(7), &[("Patient.photo[0]", "structure")]);
+    check(
+        json!({"resourceType": "Questionnaire", "status": "active", "item": [{"linkId": "1", "type": "group",
+            "enableWhen": [{"question": "2", "operator": "exists", "answerBoolean": true}],
+            "item": [{"linkId": "2", "type": "string"}]}]}),
+        &[("Questionnaire.item[0]", "business-rule")],
+    );
 }

@@ -68,6 +68,17 @@ impl<'a> Node<'a> {
         Some(Self { value, sibling: None, type_code: kind.name, value_set: "", schema })
     }
 
+    /// A place that something else than an expression has found.
+    pub(crate) fn at(
+        value: &'a Value,
+        sibling: Option<&'a Value>,
+        type_code: &'static str,
+        value_set: &'static str,
+        schema: Option<NodeId>,
+    ) -> Self {
+        Self { value, sibling, type_code, value_set, schema }
+    }
+
     /// A value where the schema knows the place.
     pub(crate) fn of_property(
         value: &'a Value,
@@ -82,6 +93,11 @@ impl<'a> Node<'a> {
             parent.elements.get(property.element).map_or("", |element| element.value_set);
         let (type_code, schema) = (property.type_code, property.node);
         Some(Self { value, sibling, type_code, value_set, schema })
+    }
+
+    /// Where its children are described.
+    pub(crate) fn schema_id(&self) -> Option<NodeId> {
+        self.schema
     }
 
     fn schema(&self) -> Option<&'static schema::Node> {

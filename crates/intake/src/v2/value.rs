@@ -12,7 +12,7 @@ use crate::vocabulary::mapped;
 
 /// Puts the value of an observation that is told in `lines` (one but for text).
 /// Several values of a coded or numeric field become components with the same
-/// code: FHIR has one value.
+/// code: FHIR has one value, and none beside components of its own code (obs-7).
 ///
 /// # Errors
 /// A text for people when the value is kept as text only.
@@ -36,8 +36,9 @@ pub(super) fn put_value(
         };
     }
     let mut remark = Ok(());
-    let values = obx.field(5).repetitions().filter(|part| !part.is_empty());
-    for (place, part) in values.enumerate() {
+    let values: Vec<_> = obx.field(5).repetitions().filter(|part| !part.is_empty()).collect();
+    let is_single = values.len() == 1;
+    for part in values {
         let (name, value) = match typed(reader, part, kind, obx.first(6)) {
             Some(found) => found,
             None => {
@@ -45,7 +46,7 @@ pub(super) fn put_value(
                 ("valueString", json!(plain(part)))
             }
         };
-        if place == 0 {
+        if is_single {
             observation.put(name, value);
         } else {
             observation.push("component", json!({"code": code, name: value}));
