@@ -24,6 +24,7 @@ mod packing;
 mod people;
 mod population;
 mod privacy;
+mod profiles;
 mod reconcile;
 mod relation;
 mod secrets;
@@ -51,6 +52,7 @@ pub use people::{
     AccountView, Counts, Enrollment, NewAccount, NewOrganization, OrganizationView, SignedIn,
 };
 pub use privacy::{EmergencyItem, FindingView, Forgetting, KeysDue, LedgerState, ReviewItem};
+pub use profiles::{OnProblem, PackageView, ProfilePolicy};
 pub use reconcile::{FoundGap, Gap, ReconcileState, Reconciled};
 pub use state::{Exchange, ExchangeConfig};
 pub use subscribe::{Notifier, Outgoing, SubscriptionStatus, SubscriptionView, TOPICS};

@@ -54,6 +54,7 @@ pub struct Exchange {
     durable: crate::durable::Durable,
     desk: crate::bulk::Desk,
     subscribers: crate::subscribe::Subscribers,
+    profiles: RwLock<crate::profiles::Profiles>,
 }
 
 impl Exchange {
@@ -110,7 +111,9 @@ impl Exchange {
             }
         }
 
+        let profiles = crate::profiles::Profiles::load(&store, &keys.system)?;
         let exchange = Arc::new(Self {
+            profiles,
             store,
             keeper,
             clock,
@@ -206,6 +209,10 @@ impl Exchange {
 
     pub(crate) fn desk(&self) -> &crate::bulk::Desk {
         &self.desk
+    }
+
+    pub(crate) fn profile_state(&self) -> &RwLock<crate::profiles::Profiles> {
+        &self.profiles
     }
 
     pub(crate) fn durable(&self) -> &crate::durable::Durable {

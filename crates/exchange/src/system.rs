@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Honey = b'h',
     Incident = b'i',
     Organization = b'o',
+    Profile = b'p',
     Reconciliation = b'c',
     Review = b'r',
     Secret = b's',

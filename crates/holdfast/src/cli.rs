@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::admin::args::{
     AccountTask, BudgetArguments, FirstArguments, MessageTask, OrganizationTask,
 };
+use crate::admin::profiles::ProfileTask;
 
 /// An open health information exchange whose data at rest is noise, whose keys
 /// never leave without a ledger entry, and whose breach is a query.
@@ -137,6 +138,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         task: AccountTask,
+    },
+    /// Profiles that resources are checked against: add, list, remove, policy.
+    Profiles {
+        /// What to do.
+        #[command(subcommand)]
+        task: ProfileTask,
     },
     /// Organizations on the exchange: add, change, list, suspend.
     Organization {

@@ -48,6 +48,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Account { task } => admin::accounts::run(task).await,
         Command::Budget(budget) => admin::accounts::set_budget(budget).await,
+        Command::Profiles { task } => admin::profiles::run(task).await,
         Command::Organization { task } => admin::organizations::run(task).await,
         Command::Message { task } => admin::messages::run(task).await,
         Command::Grant { step } => grants::run(step).await,

@@ -193,6 +193,9 @@ fn phrase(event: &Event) -> String {
             );
         }
         Event::SubscriptionChange { .. } => "changed a subscription, or where one may be sent to",
+        Event::SettingChange { setting, change, .. } => {
+            return format!("changed the setting {setting}: {change}");
+        }
         Event::Forgotten { .. } => "destroyed the key of a patient's record",
         #[allow(unreachable_patterns)] // Kinds that have no words of their own.
         other => return format!("recorded {}", other.kind()),

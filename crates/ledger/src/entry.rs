@@ -336,6 +336,16 @@ pub enum Event {
         /// `host-allowed`, `host-removed`.
         change: String,
     },
+    /// A setting of the exchange or of an organization was changed.
+    SettingChange {
+        /// Whose; not there when it is everybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        organization: Option<OrganizationId>,
+        /// Which: `profiles`.
+        setting: String,
+        /// What became of it: `added hl7.fhir.us.core 6.1.0`, `policy reject`.
+        change: String,
+    },
     /// A patient's key was destroyed.
     Forgotten {
         /// The organization that kept the record.
@@ -396,6 +406,7 @@ impl Event {
             Self::LedgerRead { .. } => "ledger-read",
             Self::BulkJob { .. } => "bulk-job",
             Self::SubscriptionChange { .. } => "subscription-change",
+            Self::SettingChange { .. } => "setting-change",
             Self::Forgotten { .. } => "forgotten",
             Self::KeyChange { .. } => "key-change",
         }

@@ -261,14 +261,17 @@ impl Exchange {
         arrival: &Arrival<'_>,
         payload: &[u8],
     ) -> Result<Admission, ExchangeError> {
-        let converted = match convert(arrival, payload) {
+        let mut converted = match convert(arrival, payload) {
             Ok(converted) => converted,
             Err(refusal) => {
                 let told = (&refusal, category_of(&refusal));
                 return self.refuse_payload(arrival, told, Vec::new()).await;
             }
         };
-        let problems = self.judge(arrival, &converted);
+        let mut problems = self.judge(arrival, &converted);
+        if problems.is_empty() {
+            problems = self.judge_by_profiles(arrival, &mut converted);
+        }
         if !problems.is_empty() {
             let refusal =
                 Refusal::Malformed { what: "FHIR resource", place: problems[0].place.clone() };
@@ -346,6 +349,31 @@ impl Exchange {
             .filter(is_error)
             .map(|issue| Issue::error(issue.expression, issue.diagnostics).with_code(issue.code))
             .collect()
+    }
+
+    /// What a sender must mend by the organization's profiles; where its policy only
+    /// warns, that is told with what is stored.
+    fn judge_by_profiles(&self, arrival: &Arrival<'_>, converted: &mut Converted) -> Vec<Issue> {
+        if arrival.format != Format::Fhir {
+            return Vec::new();
+        }
+        let (mut problems, mut told) = (Vec::new(), Vec::new());
+        let others = converted.resources.iter_mut().map(|part| &mut part.resource);
+        for resource in converted.patient.iter_mut().chain(others).filter(|it| !it.is_null()) {
+            let judged = self.judge_profiles(arrival.organization.id(), resource);
+            for issue in judged.issues {
+                let told_to = if is_error(&issue) { &mut problems } else { &mut told };
+                told_to.push(match is_error(&issue) {
+                    true => Issue::error(issue.expression, issue.diagnostics),
+                    false => Issue::warning(issue.expression, issue.diagnostics),
+                });
+            }
+            if judged.is_tagged {
+                crate::profiles::tag(resource);
+            }
+        }
+        converted.issues.append(&mut told);
+        problems
     }
 
     /// Keeps the payload sealed; durable on return. Needs no keeper.

@@ -114,6 +114,22 @@ impl Package {
         package.or_empty()
     }
 
+    /// Takes definitions that were read before; those that are none are left out.
+    ///
+    /// # Errors
+    /// [`PackageError`].
+    pub fn of_resources(
+        name: String,
+        version: String,
+        mut resources: Vec<Value>,
+    ) -> Result<Self, PackageError> {
+        if resources.len() > FILES_COUNT_MAX {
+            return Err(PackageError::TooLarge);
+        }
+        resources.retain_mut(slim);
+        Self { name, version, resources }.or_empty()
+    }
+
     fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), PackageError> {
         let file = name.rsplit('/').next().unwrap_or(name);
         let Ok(mut resource) = serde_json::from_slice::<Value>(bytes) else {

@@ -7,6 +7,7 @@ pub mod args;
 pub mod first;
 pub mod messages;
 pub mod organizations;
+pub mod profiles;
 
 use serde_json::Value;
 

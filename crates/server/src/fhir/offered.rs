@@ -63,6 +63,14 @@ const OPERATIONS: &[Operation] = &[
         by_get: true,
     },
     Operation {
+        name: "validate",
+        definition: "http://hl7.org/fhir/OperationDefinition/Resource-validate",
+        system: false,
+        types: Types::All,
+        instances: Types::All,
+        by_get: true,
+    },
+    Operation {
         name: "meta",
         definition: "http://hl7.org/fhir/OperationDefinition/Resource-meta",
         system: false,

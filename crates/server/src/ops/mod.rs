@@ -11,6 +11,7 @@ mod incidents;
 mod ledger;
 pub(crate) mod messages;
 mod organizations;
+mod profiles;
 mod question;
 mod scope;
 mod status;
@@ -67,6 +68,9 @@ pub(crate) fn routes() -> Router<AppState> {
         )
         .route("/ops/organizations/{organization}/suspend", post(organizations::suspend))
         .route("/ops/organizations/{organization}/lift", post(organizations::lift))
+        .route("/ops/organizations/{organization}/profiles", post(profiles::set_policy))
+        .route("/ops/profiles", get(profiles::list).post(profiles::add))
+        .route("/ops/profiles/remove", post(profiles::remove))
         .route("/ops/messages", get(messages::list))
         .route("/ops/messages/replay", post(messages::replay_all))
         .route("/ops/messages/{number}", get(messages::one))

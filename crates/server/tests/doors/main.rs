@@ -23,6 +23,7 @@ mod search_results;
 mod subscriptions;
 mod transaction;
 mod us_core;
+mod validation;
 mod wire;
 
 use std::sync::Arc;

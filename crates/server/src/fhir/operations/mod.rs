@@ -11,6 +11,7 @@ mod meta;
 mod patient_match;
 mod pix;
 mod terminology;
+mod validate;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -80,6 +81,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     terminology::EXPAND,
     terminology::VALIDATE_MEMBER,
     terminology::TRANSLATE,
+    validate::VALIDATE,
 ];
 
 /// One call, understood.
@@ -253,6 +255,7 @@ async fn answer_to(call: &Call<'_>) -> Result<Value, Failure> {
         "subsumes" => terminology::subsumes(call).await,
         "expand" => terminology::expand(call).await,
         "translate" => terminology::translate(call).await,
+        "validate" => validate::answer(call).await,
         _ => Err(Failure::unsupported("no such operation here; /metadata lists what is")),
     }
 }
