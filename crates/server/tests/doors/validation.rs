@@ -162,7 +162,10 @@ async fn an_organization_rejects_warns_of_or_labels_what_does_not_meet_its_profi
     // Labelled; also what claims nothing, where the organization always asks.
     let always = json!({"on_problem": "tag", "always": ["http://guide.example/with-method"]});
     assert_eq!(doors.post(&administrator, &policy, &always).await.status, StatusCode::OK);
-    let tagged = post(json!({"meta": {"profile": ["http://nobody.example/none"]}, "note": [{"text": "tag"}]})).await;
+    let tagged = post(
+        json!({"meta": {"profile": ["http://nobody.example/none"]}, "note": [{"text": "tag"}]}),
+    )
+    .await;
     assert_eq!(tagged.status, StatusCode::CREATED);
     let place = tagged.header("location").to_owned();
     let place = place
