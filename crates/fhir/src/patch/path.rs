@@ -349,7 +349,7 @@ mod tests {
     fn a_choice_takes_the_name_of_its_type() {
         let resource = json!({ "resourceType": "Patient", "deceasedBoolean": true });
         let value = json!({ "name": "value", "valueDateTime": "2020-01-01" });
-        let replaced = operation("replace", "Patient.deceased", &[value.clone()]);
+        let replaced = operation("replace", "Patient.deceased", std::slice::from_ref(&value));
         let expected = json!({ "resourceType": "Patient", "deceasedDateTime": "2020-01-01" });
         assert_eq!(patch(&resource, &[replaced]), Ok(expected));
         let named = json!({ "name": "name", "valueString": "deceased" });
@@ -365,15 +365,18 @@ mod tests {
         let value = json!({ "name": "value", "valueString": "C" });
         for (operation, text) in [
             (
-                operation("replace", "Patient.name", &[value.clone()]),
+                operation("replace", "Patient.name", std::slice::from_ref(&value)),
                 "has a path to several elements",
             ),
-            (operation("replace", "Patient.gender", &[value.clone()]), "has a path to nothing"),
             (
-                operation("replace", "Patient.name.text.length()", &[value.clone()]),
+                operation("replace", "Patient.gender", std::slice::from_ref(&value)),
+                "has a path to nothing",
+            ),
+            (
+                operation("replace", "Patient.name.text.length()", std::slice::from_ref(&value)),
                 "has a path to a value that is no element",
             ),
-            (operation("add", "Patient", &[value.clone()]), "needs a name"),
+            (operation("add", "Patient", std::slice::from_ref(&value)), "needs a name"),
             (
                 operation(
                     "insert",
