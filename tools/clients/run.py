@@ -27,7 +27,7 @@ USER = "dr.amara.okafor"
 ORGANIZATION = "lakeside-family"
 PYTHON_CLIENTS = {"fhirclient": "fhirclient", "fhirpy": "fhirpy"}
 NODE_CLIENTS = {"fhir-kit-client": "fhir-kit-client", "medplum": "@medplum/core"}
-SCHEMATHESIS_TYPES = "Patient,Observation,Encounter"
+SCHEMATHESIS_TYPES = "Patient,Observation"
 
 
 def free_port():
