@@ -24,7 +24,9 @@ fn link<'a>(bundle: &'a Value, relation: &str) -> Option<&'a str> {
 }
 
 fn keys(resource: &Value) -> String {
-    resource.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+    let mut names: Vec<String> = resource.as_object().unwrap().keys().cloned().collect();
+    names.sort();
+    names.join(" ")
 }
 
 /// search.html#sort, #total, #count, #summary, #elements, #errors, #Introduction.
@@ -62,7 +64,7 @@ async fn results_are_shaped_as_they_are_asked_for() {
         keys(&bundle["entry"][0]["resource"])
     };
     assert!(!shown(&p, "_summary=data").await.contains("text"));
-    assert_eq!(shown(&p, "_summary=text").await, "resourceType id meta text subject");
+    assert_eq!(shown(&p, "_summary=text").await, "id meta resourceType subject text");
     let some = shown(&p, "_elements=code").await;
     assert!(
         some.contains("code") && some.contains("subject") && !some.contains("category"),
