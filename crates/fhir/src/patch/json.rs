@@ -184,7 +184,7 @@ fn is_equal(a: &Value, b: &Value) -> bool {
         (Value::Number(a), Value::Number(b)) => {
             let (a, b) = (a.to_string(), b.to_string());
             let exact = |text: &str| Decimal::parse(text);
-            a == b || exact(&a).zip(exact(&b)).is_some_and(|(a, b)| a == b)
+            a == b || exact(&a).zip(exact(&b)).is_some_and(|(a, b)| a.cmp(&b).is_eq())
         }
         (a, b) => a == b,
     }

@@ -373,7 +373,7 @@ mod tests {
                 "has a path to nothing",
             ),
             (
-                operation("replace", "Patient.name.text.length()", std::slice::from_ref(&value)),
+                operation("replace", "Patient.name[0].text.length()", std::slice::from_ref(&value)),
                 "has a path to a value that is no element",
             ),
             (operation("add", "Patient", std::slice::from_ref(&value)), "needs a name"),
