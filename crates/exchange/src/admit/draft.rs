@@ -443,7 +443,7 @@ impl Exchange {
         let posted = population::posted(&key, class, id, now, &resource_type, &entries);
         draft.delta.replace(was, posted.filter(|_| !deletes));
         let index = search::encode(&entries);
-        if self.has_listeners(organization) {
+        if !deletes && self.has_listeners(organization) {
             draft.news.push(News {
                 patient: key.patient,
                 resource_type: resource_type.clone(),

@@ -290,6 +290,19 @@ async fn types_filters_elements_and_since_are_exact() {
     let (_, news) = run(&query).await;
     assert_eq!(news.keys().collect::<Vec<_>>(), ["Observation"]);
 
+    // What was deleted since is told as deletions.
+    let at = created.header("location").split("/_history").next().unwrap().to_owned();
+    let at = at.strip_prefix("https://hie.example").unwrap();
+    let gone = doors.ask(&token, Method::DELETE, at, &[], None).await;
+    assert!(gone.status.is_success(), "{}", text(&gone));
+    let status = backend.export(&format!("{BASE}/Patient/$export?{query}")).await;
+    let manifest = backend.poll(&status).await.json();
+    assert_eq!(manifest["output"], json!([]));
+    let deleted = backend.get(manifest["deleted"][0]["url"].as_str().unwrap()).await;
+    let request = ndjson(&deleted.body)[0]["entry"][0]["request"].clone();
+    let url = at.strip_prefix(BASE).unwrap().trim_start_matches('/');
+    assert_eq!(request, json!({ "method": "DELETE", "url": url }));
+
     // By POST, for one patient.
     let parameters = json!({ "resourceType": "Parameters", "parameter": [
         { "name": "patient", "valueReference": { "reference": format!("Patient/{patient}") } },
