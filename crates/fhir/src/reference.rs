@@ -42,14 +42,16 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// Replaces each `reference` of a Reference in `resource` (contained resources
-/// included) by what `replace` gives; `None` leaves it as it is. Links in
-/// narratives and canonical URLs stay.
+/// included) and each `url` that is a URN (of an attachment, say) by what `replace`
+/// gives; `None` leaves it as it is. Links in narratives and canonical URLs stay.
 pub fn rewrite_references(resource: &mut Value, replace: &dyn Fn(&str) -> Option<String>) {
     match resource {
         Value::Object(fields) => {
             for (name, value) in fields.iter_mut() {
                 match value {
-                    Value::String(text) if name == "reference" => {
+                    Value::String(text)
+                        if name == "reference" || (name == "url" && text.starts_with("urn:")) =>
+                    {
                         if let Some(other) = replace(text) {
                             *text = other;
                         }

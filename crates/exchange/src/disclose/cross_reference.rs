@@ -80,7 +80,7 @@ impl Exchange {
             let directory = self.directory().read();
             let persons: BTreeSet<_> = sources.iter().map(|listing| listing.person).collect();
             let all = persons.into_iter().flat_map(|person| directory.of_person(person));
-            all.filter(|listing| listing.merged_into.is_none()).collect()
+            all.filter(|listing| listing.merged_into.is_none() && !listing.deleted).collect()
         };
         let mut found = CrossReference::default();
         let mut seen = BTreeSet::new();
@@ -144,7 +144,8 @@ impl Exchange {
         let directory = self.directory().read();
         let found = directory.find(keeping.id(), &groups).into_iter();
         let surviving = found.filter_map(|listing| survivor(&directory, listing));
-        Ok(surviving.filter(|listing| self.may_look_up(ask, listing)).collect())
+        let present = surviving.filter(|listing| !listing.deleted);
+        Ok(present.filter(|listing| self.may_look_up(ask, listing)).collect())
     }
 
     /// Whether a patient of the organization has an identifier of this domain. Where

@@ -90,8 +90,8 @@ const DEFINITIONS: [&str; 54] = [
 ];
 
 /// Types in the Patient compartment that may be about no patient at all.
-const COLLECTIONS: [&str; 6] =
-    ["Account", "Basic", "Composition", "DocumentManifest", "Group", "List"];
+const COLLECTIONS: [&str; 7] =
+    ["Account", "Basic", "Composition", "DocumentManifest", "DocumentReference", "Group", "List"];
 
 /// Elements that say whom a resource is about.
 const ABOUT: [&str; 4] = ["subject", "patient", "beneficiary", "individual"];

@@ -190,3 +190,139 @@ async fn pdqm_examples_are_taken_found_and_matched() {
         assert_eq!(found.json()["type"], "searchset");
     }
 }
+/// Provide bundles of the examples that are refused, and why.
+const NOT_PROVIDED: [(&str, &str); 2] = [
+    ("Bundle-ex-ProvideDocumentBundle-addToFolder.json", "PUT List names no id and no criteria"),
+    (
+        "Bundle-ex-comprehensiveProvideDocumentBundleDocument.json",
+        "the patient is one of another server, and not in the bundle",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iti_65_takes_the_example_bundles_and_iti_66_67_68_give_what_they_hold() {
+    let Some(folder) = corpus("ihe-mhd") else { return };
+    let doors = Doors::open().await;
+    let (token, base, _) = doors.clinician().await;
+    for kind in ["Patient", "DocumentReference"] {
+        for (name, resource) in examples(&folder, &format!("{kind}-ex-")) {
+            let url = format!("{base}/{kind}/{}", resource["id"].as_str().unwrap());
+            let put = doors.ask(&token, Method::PUT, &url, &[], Some(&resource)).await;
+            assert_eq!(put.status, StatusCode::CREATED, "{name}: {}", put.json());
+        }
+    }
+    let mut provided = 0;
+    for (name, bundle) in examples(&folder, "Bundle-ex-") {
+        if bundle["type"] != "transaction" {
+            continue;
+        }
+        let answer = doors.ask(&token, Method::POST, &base, &[], Some(&bundle)).await;
+        let told = answer.json();
+        if NOT_PROVIDED.iter().any(|(known, _)| *known == name) {
+            assert!(answer.status.is_client_error(), "{name}: {told}");
+            continue;
+        }
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {told}");
+        assert_eq!(told["type"], "transaction-response");
+        assert_eq!(
+            told["entry"].as_array().unwrap().len(),
+            bundle["entry"].as_array().unwrap().len()
+        );
+        provided += 1;
+    }
+    assert_eq!(provided, 5);
+
+    // ITI-66: submission sets of the patient.
+    let sets = doors
+        .get(&token, &format!("{base}/List?patient=ex-patient&code=submissionset"))
+        .await
+        .json();
+    assert!(sets["total"].as_u64().unwrap() >= 3, "{sets}");
+    // The examples' documents are labelled restricted: without a permit for that
+    // neither what tells of them is there nor they themselves.
+    let url = format!("{base}/DocumentReference?patient=ex-patient&status=current&_count=50");
+    assert_eq!(doors.get(&token, &url).await.json()["total"], 2);
+    let multiple = examples(&folder, "Bundle-ex-comprehensiveProvideDocumentBundleMultiple");
+    let mut bundle = multiple[0].1.clone();
+    let written = doors.ask(&token, Method::POST, &base, &[], Some(&bundle)).await.json();
+    for entry in [1, 2, 3, 4] {
+        let location = written["entry"][entry]["response"]["location"].as_str().unwrap();
+        let place = location.split("/_history").next().unwrap();
+        let hidden = doors.get(&token, &format!("{base}/{place}")).await;
+        assert_eq!(hidden.status, StatusCode::NOT_FOUND, "{place}");
+    }
+
+    // ITI-67 and ITI-68: with a normal label they are found, and each is given in its
+    // own media type, out of the record of its patient.
+    for entry in [1, 2] {
+        bundle["entry"][entry]["resource"]["securityLabel"][0]["coding"][0]["code"] = json!("N");
+    }
+    let written = doors.ask(&token, Method::POST, &base, &[], Some(&bundle)).await;
+    assert_eq!(written.status, StatusCode::OK);
+    let found = doors.get(&token, &url).await.json();
+    assert_eq!(found["total"], 4, "{found}");
+    let urls: Vec<&str> = found["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["resource"]["content"][0]["attachment"]["url"].as_str())
+        .filter(|url| url.starts_with("Binary/"))
+        .collect();
+    assert_eq!(urls.len(), 2, "{found}");
+    for url in urls {
+        let url = format!("{base}/{url}");
+        let raw = doors.ask(&token, Method::GET, &url, &[("accept", "text/plain")], None).await;
+        assert_eq!(raw.status, StatusCode::OK);
+        assert!(raw.header("content-type").starts_with("text/plain"));
+        assert!(!raw.body.is_empty());
+    }
+    let url = format!("{base}/Patient/ex-patient/$everything?_type=Binary");
+    let everything = doors.get(&token, &url).await.json();
+    let entries = everything["entry"].as_array().unwrap().iter();
+    let binaries = entries.filter(|entry| entry["resource"]["resourceType"] == "Binary").count();
+    assert_eq!(binaries, 2, "{everything}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iti_104_feeds_changes_and_resolves_duplicates_by_identifier() {
+    let Some(folder) = corpus("ihe-pixm") else { return };
+    let doors = Doors::open().await;
+    let (token, base, _) = doors.clinician().await;
+    let url = |value: &str| format!("{base}/Patient?identifier={RED}%7C{value}");
+    let example = |name: &str| examples(&folder, name).remove(0).1;
+    let feed = async |name: &str, value: &str| {
+        let mut patient = example(name);
+        patient.as_object_mut().unwrap().shift_remove("id");
+        doors.ask(&token, Method::PUT, &url(value), &[], Some(&patient)).await
+    };
+    let made = feed("Patient-MohrAlice-Red", "IHERED-994").await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&made.body));
+    // A new name for the same identifier is the same record.
+    let changed = feed("Patient-MohrAlissa-Red", "IHERED-994").await;
+    assert_eq!(changed.status, StatusCode::OK);
+    let found = doors.get(&token, &url("IHERED-994")).await.json();
+    assert_eq!(
+        (&found["total"], &found["entry"][0]["resource"]["name"][0]["given"][0]),
+        (&json!(1), &json!("ALISSA"))
+    );
+
+    // A duplicate is registered, and replaced by the first.
+    let mut maiden = example("Patient-MohrMaidenResolvedByMohrMalice-Red");
+    let fields = maiden.as_object_mut().unwrap();
+    fields.shift_remove("id");
+    let link = fields.shift_remove("link").unwrap();
+    fields.insert("active".into(), json!(true));
+    let put = doors.ask(&token, Method::PUT, &url("IHERED-m94"), &[], Some(&maiden)).await;
+    assert_eq!(put.status, StatusCode::CREATED);
+    maiden["link"] = link;
+    maiden["active"] = json!(false);
+    let put = doors.ask(&token, Method::PUT, &url("IHERED-m94"), &[], Some(&maiden)).await;
+    assert_eq!(put.status, StatusCode::OK, "{}", String::from_utf8_lossy(&put.body));
+    // ITI-83 takes the replaced identifier for the surviving record.
+    let pix = format!("{base}/Patient/$ihe-pix?sourceIdentifier={RED}%7CIHERED-m94");
+    let told = doors.get(&token, &pix).await.json();
+    assert_eq!(values(&told), ["IHERED-994"]);
+    // And the surviving record alone answers look-ups by name.
+    let by_name = doors.get(&token, &format!("{base}/Patient?family=mohr")).await.json();
+    assert_eq!(by_name["total"], 1, "{by_name}");
+}

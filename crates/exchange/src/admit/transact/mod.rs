@@ -7,6 +7,7 @@
 
 mod asked;
 mod conditional;
+mod documents;
 mod plan;
 mod write;
 

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use holdfast_base::{PatientId, RequestId};
-use holdfast_fhir::{compartment_patient, parse_reference, references, rewrite_references};
+use holdfast_base::{ElementClass, PatientId, RequestId};
+use holdfast_fhir::{
+    class_of, compartment_patient, parse_reference, references, rewrite_references,
+};
 use holdfast_intake::Issue;
 use serde_json::Value;
 
 use super::asked::{Asked, Method, decode};
 use super::conditional::Standing;
-use super::refuse;
+use super::{documents, refuse};
 use crate::ExchangeError;
 use crate::admit::{Arrival, Subject};
 use crate::disclose::{is_about_no_patient, nobodys};
@@ -99,9 +101,18 @@ impl Exchange {
         let found = self.resolve_conditional(arrival, &meant, &mut issues).await?;
         let kinds = kinds_by_url(&meant);
         let mut urls = found;
-        let mut owners = Vec::with_capacity(meant.len());
-        for (place, entry) in meant.iter_mut().enumerate() {
-            let owner = self.entry_owner(arrival, place, entry, &kinds, &patients, &urls)?;
+        let with = companions(&meant);
+        // What goes with another entry comes after it.
+        let mut order: Vec<usize> = (0..meant.len()).collect();
+        order.sort_by_key(|place| with.contains_key(place));
+        let mut owners: Vec<Option<Subject>> = vec![None; meant.len()];
+        for place in order {
+            let shared = with.get(&place).and_then(|other| owners[*other].clone());
+            let entry = &mut meant[place];
+            let owner = match shared {
+                Some(owner) => owner,
+                None => self.entry_owner(arrival, place, entry, &kinds, &patients, &urls)?,
+            };
             if entry.id.is_none() {
                 let natural =
                     entry.asked.source.natural_key.as_ref().filter(|_| !arrival.interaction);
@@ -119,7 +130,7 @@ impl Exchange {
                     }
                 }
             }
-            owners.push(owner);
+            owners[place] = Some(owner);
         }
         refuse_overlaps(&meant)?;
         for entry in &meant {
@@ -128,13 +139,19 @@ impl Exchange {
             }
         }
         let mut steps = Vec::with_capacity(meant.len());
-        for (entry, owner) in meant.into_iter().zip(owners) {
+        let restricted = restricted(&meant, &with);
+        for (place, (entry, owner)) in
+            meant.into_iter().zip(owners.into_iter().flatten()).enumerate()
+        {
             let Meant { asked, deed, id, standing } = entry;
             let id = id.unwrap_or_default();
             let mut resource = Value::Null;
             if deed == Deed::Write {
                 resource = asked.source.resource.clone();
                 rewrite_references(&mut resource, &|url| resolved(&urls, url));
+                if restricted.contains(&place) {
+                    documents::restrict(&mut resource);
+                }
             }
             if deed == Deed::Write {
                 refuse_move(&asked, &owner, standing)?;
@@ -391,6 +408,33 @@ fn names_itself(arrival: &Arrival<'_>, asked: &Asked<'_>) -> bool {
         Some([(name, value)]) => of_message && can && name == "identifier" && own(value),
         _ => false,
     }
+}
+
+/// The entries that name no patient and are written for the first time, with the
+/// entry whose record they lie in.
+fn companions(meant: &[Meant<'_>]) -> HashMap<usize, usize> {
+    let entries: Vec<_> = meant
+        .iter()
+        .map(|entry| (entry.asked.source.full_url.as_str(), &entry.asked.source.resource))
+        .collect();
+    let mut found = documents::companions(&entries);
+    found.retain(|place, _| {
+        let entry = &meant[*place];
+        let is_new = entry.deed == Deed::Write && entry.standing.is_none();
+        is_new && compartment_patient(&entry.asked.source.resource).is_empty()
+    });
+    found
+}
+
+/// The documents that are not restricted by themselves, and are by what points to them.
+fn restricted(meant: &[Meant<'_>], with: &HashMap<usize, usize>) -> HashSet<usize> {
+    let class = |place: usize| class_of(&meant[place].asked.source.resource);
+    let is_restricted = |place: usize| class(place) == ElementClass::Restricted;
+    with.iter()
+        .filter(|(place, _)| matches!(meant[**place].asked.kind, "Binary" | "Bundle"))
+        .filter(|(place, other)| is_restricted(**other) && !is_restricted(**place))
+        .map(|(place, _)| *place)
+        .collect()
 }
 
 fn unknown(entry: usize) -> ExchangeError {
