@@ -67,7 +67,9 @@ async fn everything_is_the_record_and_what_it_points_to_page_by_page_of_one_stat
     let answer = doors.get(&token, &url).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
     let all = answer.json();
-    assert_eq!(holdfast_fhir::validate(&all), []);
+    // What a sender left out of a record is a warning about the record, not about us.
+    let issues = holdfast_fhir::validate(&all);
+    assert!(!issues.iter().any(|issue| issue.is_error()), "{issues:?}");
     assert_eq!(shown(&all)[0].0, format!("Patient/{patient}"), "the patient comes first");
     let whole = of_mode(&all, "match");
     assert!(made.is_subset(&whole), "{whole:?}");

@@ -50,6 +50,15 @@ fn codes(value_set: &Value) -> Vec<&str> {
     contains.into_iter().flatten().map(|one| one["code"].as_str().unwrap()).collect()
 }
 
+fn colours() -> Value {
+    json!({ "resourceType": "CodeSystem", "url": "http://colours.example", "status": "active",
+        "content": "complete", "caseSensitive": true, "concept": [
+            { "code": "red", "display": "Red",
+              "designation": [{ "language": "de", "value": "Rot" }],
+              "concept": [{ "code": "crimson", "display": "Deep crimson" }] },
+            { "code": "puce", "property": [{ "code": "status", "valueCode": "retired" }] }] })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_systems_look_up_validate_and_subsume() {
     let terms = Terms::open().await;
@@ -159,4 +168,35 @@ async fn concepts_are_translated_by_the_map_that_is_brought_along() {
     assert_eq!(out(&translated("y").await, "result"), false);
     let unknown = "ConceptMap/$translate?url=http://nowhere.example&code=x&system=http://a";
     assert_eq!(terms.get(unknown).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_code_systems_of_one_organization_are_at_hand_there_and_nowhere_else() {
+    let terms = Terms::open().await;
+    let url = format!("{}/CodeSystem", terms.base);
+    let made = terms.doors.ask(&terms.token, Method::POST, &url, &[], Some(&colours())).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&made.body));
+    let lookup = "CodeSystem/$lookup?system=http://colours.example&code=red";
+    let (status, told) = terms.get(lookup).await;
+    assert_eq!((status, out(&told, "display")), (StatusCode::OK, json!("Red")));
+    assert!(told.to_string().contains("Rot") && told.to_string().contains("crimson"));
+    let location = made.header("location").strip_suffix("/_history/1").unwrap();
+    let id = location.rsplit('/').next().unwrap();
+    let by_id = format!("CodeSystem/{id}/$subsumes?codeA=red&codeB=crimson");
+    assert_eq!(out(&terms.get(&by_id).await.1, "outcome"), "subsumes");
+    let set = json!({ "resourceType": "ValueSet", "status": "active", "compose": { "include": [
+        { "system": "http://colours.example" }] } });
+    let set = json!({ "name": "valueSet", "resource": set });
+    let all = terms.post("ValueSet/$expand", std::slice::from_ref(&set)).await.1;
+    assert_eq!(codes(&all), ["red", "crimson", "puce"]);
+    let active = json!({ "name": "activeOnly", "valueBoolean": true });
+    assert_eq!(codes(&terms.post("ValueSet/$expand", &[set, active]).await.1), ["red", "crimson"]);
+
+    let (lab, caller) = terms.doors.kit.sign_in_for_token("laboratory-staff").await;
+    for base in [terms.base.clone(), format!("/fhir/{}", caller.organization())] {
+        let told = terms.doors.get(&lab, &format!("{base}/{lookup}")).await;
+        assert_eq!(told.status, StatusCode::NOT_FOUND, "{base}");
+        let told = terms.doors.get(&lab, &format!("{base}/{by_id}")).await;
+        assert_eq!(told.status, StatusCode::NOT_FOUND, "{base}");
+    }
 }

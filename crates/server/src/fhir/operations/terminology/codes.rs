@@ -104,7 +104,9 @@ pub(in super::super) async fn lookup(call: &Call<'_>) -> Result<Value, Failure> 
         let concept = concept.ok_or_else(|| unknown("code", "the code system has no such code"))?;
         let properties = call.arguments.texts("property");
         let is_wanted = |name: &str| properties.is_empty() || properties.contains(&name);
-        let mut list = vec![json!({ "name": "name", "valueString": system.name })];
+        // A name is owed (1..1), and not every code system has one.
+        let name = if system.name.is_empty() { &system.url } else { &system.name };
+        let mut list = vec![json!({ "name": "name", "valueString": name })];
         list.extend(system.version.iter().map(|v| json!({ "name": "version", "valueString": v })));
         let display = concept.display.as_deref().unwrap_or(&concept.code);
         list.push(json!({ "name": "display", "valueString": display }));
