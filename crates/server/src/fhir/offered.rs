@@ -262,4 +262,12 @@ const OPERATIONS: &[Operation] = &[
         instances: Types::These(&["ConceptMap"]),
         by_get: true,
     },
+    Operation {
+        name: "graphql",
+        definition: "http://hl7.org/fhir/OperationDefinition/Resource-graphql",
+        system: true,
+        types: Types::None,
+        instances: Types::All,
+        by_get: true,
+    },
 ];

@@ -11,6 +11,7 @@ mod form;
 mod history;
 mod ihe;
 mod operations_everything;
+mod operations_graphql;
 mod operations_record;
 mod operations_terminology;
 mod ops;

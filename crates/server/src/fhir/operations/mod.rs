@@ -6,6 +6,7 @@
 
 mod chosen;
 mod everything;
+mod graphql;
 mod message;
 mod meta;
 mod patient_match;
@@ -107,6 +108,8 @@ impl Call<'_> {
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/fhir/{organization}/$versions", get(message::versions).post(message::versions))
+        .route("/fhir/{organization}/$graphql", any(graphql::on_system))
+        .route("/fhir/{organization}/{type}/{id}/$graphql", any(graphql::on_instance))
         .route("/fhir/{organization}/${operation}", any(on_system))
         .route("/fhir/{organization}/{type}/${operation}", any(on_type))
         .route("/fhir/{organization}/{type}/{id}/${operation}", any(on_instance))
