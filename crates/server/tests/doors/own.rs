@@ -174,7 +174,8 @@ async fn decimals_extensions_and_the_order_of_elements_survive_byte_for_byte() {
     // In an order that nobody would write, with digits that no float has.
     let tail = format!(
         concat!(
-            r#""valueQuantity":{{"code":"mg/dL","value":1.00000000000000000000100,"unit":"mg/dL"}},"#,
+            r#""valueQuantity":{{"code":"mg/dL","value":1.00000000000000000000100,"unit":"mg/dL","#,
+            r#""system":"http://unitsofmeasure.org"}},"#,
             r#""subject":{{"reference":"Patient/{}"}},"#,
             r#""extension":[{{"valueDecimal":1.500,"url":"http://x.example/unknown"}}],"#,
             r#""status":"final","code":{{"text":"é\"\\/ 😀"}}"#,
