@@ -343,15 +343,18 @@ impl Exchange {
         self.profile_state().read().policies.get(organization).cloned().unwrap_or_default()
     }
 
-    /// Canonical URLs of the profiles (no extensions) that resources of `organization`
-    /// are checked against, with the types that they are of, by URL.
-    pub fn profiles(&self, organization: &OrganizationId) -> Vec<(String, String)> {
-        let registry = self.profile_state().read().registry(organization);
+    /// The profiles (no extensions) that resources of an organization are checked
+    /// against, or of every organization, as resource type and canonical URL, in order.
+    pub fn profiles(&self, organization: Option<&OrganizationId>) -> Vec<(String, String)> {
+        let registry = {
+            let state = self.profile_state().read();
+            organization.map_or_else(|| Arc::clone(&state.common), |of| state.registry(of))
+        };
         let mut profiles: Vec<(String, String)> = registry
             .urls()
             .iter()
-            .filter_map(|url| Some((url.clone(), registry.profile(url)?.type_name.clone())))
-            .filter(|(_, type_name)| holdfast_fhir::type_code(type_name).is_some())
+            .filter_map(|url| Some((registry.profile(url)?.type_name.clone(), url.clone())))
+            .filter(|(type_name, _)| holdfast_fhir::type_code(type_name).is_some())
             .collect();
         profiles.sort();
         profiles

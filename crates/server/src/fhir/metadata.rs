@@ -10,6 +10,7 @@ use super::negotiate::Wishes;
 use super::offered::OFFERED;
 use super::{answer, type_named};
 use crate::body::parse_pairs;
+use crate::caller::Asking;
 use crate::error::Failure;
 use crate::state::{AppState, organization_named};
 
@@ -18,15 +19,18 @@ const SECURITY: &str = "People sign in at /auth/token and send the token as `Aut
                         Bearer`; systems show a client certificate.";
 
 /// `GET metadata`: open to everybody, and the same for every name that an
-/// organization could have, so that it does not tell which ones there are.
+/// organization could have, so that it does not tell which ones there are. Who works
+/// there is told the organization's own profiles, too.
 ///
 /// The statement is whole in every mode but `terminology` (http.html#capabilities).
 pub(super) async fn metadata(
     State(state): State<AppState>,
+    asking: Option<Asking>,
     Path(organization): Path<String>,
     wishes: Wishes,
 ) -> Result<Response, Failure> {
-    let base = state.fhir_base(&organization_named(&organization)?);
+    let organization = organization_named(&organization)?;
+    let base = state.fhir_base(&organization);
     let mode = wishes.pairs.iter().find(|(name, _)| name == "mode").map(|(_, mode)| mode.as_str());
     match mode {
         None | Some("full" | "normative") => {}
@@ -38,7 +42,9 @@ pub(super) async fn metadata(
             return Err(Failure::invalid(vec![Issue::error("value", "mode", text)]));
         }
     }
-    let statement = capability_statement(&OFFERED, &instance(&state, &base));
+    let works_there = asking.is_some_and(|Asking(ask)| *ask.caller.organization() == organization);
+    let profiles = state.exchange.profiles(works_there.then_some(&organization));
+    let statement = capability_statement(&OFFERED, &instance(&state, &base, &profiles));
     Ok(answer::resource(StatusCode::OK, HeaderMap::new(), &statement, &wishes))
 }
 
@@ -56,15 +62,15 @@ pub(super) async fn openapi_document(
     for name in &only {
         type_named(name)?;
     }
-    Ok(Json(openapi(&OFFERED, &instance(&state, &base), &only)).into_response())
+    Ok(Json(openapi(&OFFERED, &instance(&state, &base, &[]), &only)).into_response())
 }
 
-fn instance<'a>(state: &AppState, base: &'a str) -> Instance<'a> {
+fn instance<'a>(state: &AppState, base: &'a str, profiles: &'a [(String, String)]) -> Instance<'a> {
     Instance {
         base,
         version: env!("CARGO_PKG_VERSION"),
         date: state.started,
-        profiles: &[],
+        profiles,
         parameters: &[],
         security: &["Certificates"],
         security_text: SECURITY,
