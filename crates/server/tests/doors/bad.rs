@@ -307,14 +307,14 @@ async fn bundles_beyond_all_measure_are_refused_or_worked_off_within_bounds() {
     };
     let get = json!({ "request": { "method": "GET", "url": "Patient/none" } });
     let many = bundle("batch", vec![get.clone(); 100_000]);
-    let told = (400, "too-costly", "Bundle.entry");
+    let told = (413, "too-long", "Bundle.entry");
     let answer =
         check(&doors, &token, "a batch", (Method::POST, &base, JSON, many.as_bytes()), told).await;
     assert!(answer.body.len() < 2_000);
     let nothing = bundle("transaction", vec![json!({}); 100_000]);
     let asked = doors.bytes(&token, Method::POST, &base, JSON, nothing.as_bytes());
     let answer = tokio::time::timeout(PATIENCE, asked).await.expect("in time");
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(answer.body.len() < 200_000, "{} bytes", answer.body.len());
     for (name, kind) in [("no type", ""), ("another type", "collection"), ("unknown", "Zebulon")] {
         let empty = bundle(kind, vec![]);
