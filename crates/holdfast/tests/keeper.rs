@@ -76,7 +76,16 @@ fn spawn(dir: &Path, uid: Option<u32>) -> Child {
     if let Some(uid) = uid {
         command.uid(uid).gid(uid);
     }
-    let mut child = command.spawn().unwrap();
+    // Whatever another test forks while the copy is being written has it open for
+    // writing, too, until it has become what it runs.
+    let mut child = loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            spawned => break spawned.unwrap(),
+        }
+    };
     writeln!(child.stdin.as_mut().unwrap(), "{PASSPHRASE}").unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
