@@ -363,10 +363,11 @@ impl Exchange {
             let judged = self.judge_profiles(arrival.organization.id(), resource);
             for issue in judged.issues {
                 let told_to = if is_error(&issue) { &mut problems } else { &mut told };
-                told_to.push(match is_error(&issue) {
+                let plain = match is_error(&issue) {
                     true => Issue::error(issue.expression, issue.diagnostics),
                     false => Issue::warning(issue.expression, issue.diagnostics),
-                });
+                };
+                told_to.push(plain.with_code(issue.code));
             }
             if judged.is_tagged {
                 crate::profiles::tag(resource);

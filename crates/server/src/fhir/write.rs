@@ -327,7 +327,8 @@ fn status_and_code(category: Option<&str>) -> (StatusCode, &'static str) {
 pub(super) fn refused(reason: &str, admission: &Admission) -> Failure {
     let (status, code) = status_and_code(admission.category);
     let mut issues = issues(admission);
-    for issue in issues.iter_mut().filter(|issue| issue.is_error()) {
+    // A closer code than that of the whole refusal stays.
+    for issue in issues.iter_mut().filter(|issue| issue.is_error() && issue.code == "processing") {
         issue.code = code;
     }
     if !issues.iter().any(Issue::is_error) {
