@@ -173,9 +173,14 @@ impl Folder {
         write().map_err(io(&path))
     }
 
+    /// Where the watermark lies.
+    pub(crate) fn watermark(&self) -> PathBuf {
+        self.dir.join("watermark")
+    }
+
     /// Makes the watermark at `position`: durable on return.
     pub(crate) fn create_watermark(&self, position: &Position) -> Result<(), OpenError> {
-        let path = self.dir.join("watermark");
+        let path = self.watermark();
         let write = || {
             let mut file = File::create(&path)?;
             file.set_len(2 * SLOT_STRIDE)?;
@@ -187,7 +192,7 @@ impl Folder {
 
     /// Opens the watermark and says where it stands.
     pub(crate) fn open_watermark(&self) -> Result<(Watermark, CommitNumber, [u8; 32]), OpenError> {
-        let path = self.dir.join("watermark");
+        let path = self.watermark();
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io(&path))?;

@@ -12,7 +12,7 @@ use crate::chain::Position;
 use crate::check;
 use crate::engine::Engine;
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::folder::Folder;
+use crate::folder::{Folder, io};
 use crate::location::{self, Opened, StoreLocation};
 use crate::model::KeptPayload;
 use crate::past;
@@ -78,10 +78,16 @@ impl Store {
         let Opened { folder, engine, store_id } = opened;
         let folder = Arc::new(folder);
         let view = engine.view();
-        let (watermark, acknowledged, chain) = folder.open_watermark()?;
+        let (mut watermark, acknowledged, chain) = folder.open_watermark()?;
         let position = check::newest(view.as_ref(), &store_id)?;
         check::recent(view.as_ref(), &store_id, &position)?;
         check::acknowledged(view.as_ref(), &store_id, &position, acknowledged, &chain)?;
+        if position.commit > acknowledged {
+            // Nobody was told of these commits before they are shown now.
+            engine.sync().map_err(OpenError::Engine)?;
+            let advanced = watermark.advance(&position);
+            advanced.map_err(io(&folder.watermark()))?;
+        }
         let past_after = past::read_after(view.as_ref())?;
         let (first, recent) = (MessageId(0), Arc::new(Recent::new(position.commit)));
         let (own, its) = (engine.clone(), folder.clone());

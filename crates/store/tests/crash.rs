@@ -284,6 +284,27 @@ fn p14_a_last_batch_torn_anywhere_in_its_head_leaves_what_came_before() {
     }
 }
 
+/// A commit that nobody was told of, and that is shown after a crash, is acted on: from
+/// then on it counts as acknowledged.
+#[test]
+fn p14_what_was_shown_after_a_crash_is_missed_when_it_is_gone_later() {
+    let (dir, earlier) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(dir.path(), 14);
+    let watermark = std::fs::read(dir.path().join("watermark")).unwrap();
+    copy_folder(&dir.path().join("engine"), earlier.path());
+    open(dir.path()).commit(put(universe()[0], sealed(9, 1, 3000))).unwrap();
+    std::fs::write(dir.path().join("watermark"), &watermark).unwrap();
+    assert_eq!(open(dir.path()).last_commit().0, CommitNumber(15));
+    std::fs::remove_dir_all(dir.path().join("engine")).unwrap();
+    copy_folder(earlier.path(), &dir.path().join("engine"));
+    let error = Store::open(dir.path()).expect_err("a commit that was shown is gone");
+    let (acknowledged, found) = (CommitNumber(15), CommitNumber(14));
+    assert!(
+        matches!(error, OpenError::Lost { acknowledged: a, found: f } if (a, f) == (acknowledged, found)),
+        "{error}"
+    );
+}
+
 /// Damage before the last batch is no power loss: nothing is cut off.
 #[test]
 fn p14_a_batch_damaged_in_the_middle_of_the_journal_is_refused_and_left_as_it_is() {

@@ -174,6 +174,12 @@ pub(crate) trait Engine: Send + Sync {
     /// Writes all or nothing, no key twice. Only one thread writes.
     fn write(&self, writes: &[Write], durability: Durability) -> Result<(), WriteError>;
 
+    /// Makes what was found at opening durable, which a process that was killed may have
+    /// left to the system's memory. What a database committed, is.
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// What became of the last batch, after [`WriteError::InDoubt`]. Blocks as
     /// long as one attempt takes; safe to repeat.
     fn settle(&self) -> Result<Settled, WriteError> {

@@ -137,6 +137,10 @@ impl Engine for FjallEngine {
         })
     }
 
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+
     fn write(&self, writes: &[Write], durability: Durability) -> Result<(), WriteError> {
         let mode = match durability {
             Durability::Synced => PersistMode::SyncAll,
